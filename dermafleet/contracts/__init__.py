@@ -1,0 +1,1 @@
+"""What crosses a wire: topics, envelope, entries, status and ack. Standard library and msgspec only."""

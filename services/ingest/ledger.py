@@ -1,0 +1,163 @@
+"""The ledger: which entries of a device's log have arrived, are refused, or are lost for good.
+
+Pure arithmetic on ranges; the rows are read and written by `dermafleet.storage.ledger` under the device's row lock.
+Nothing here depends on the order of delivery, except what arrives after it was declared lost: that is *late*.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dermafleet.contracts.ack import MAX_WANT
+from dermafleet.contracts.envelope import Header
+from dermafleet.contracts.ranges import NOTHING, Range, RangeSet
+
+Admission = Literal["new", "late", "duplicate", "refused", "fragmented"]
+"""What to do with an entry: store it, store it marked late, only ack it, only refuse it again, or not answer at all."""
+
+
+@dataclass(slots=True)
+class Log:
+    """One epoch of one device, as far as the server knows it.
+
+    Attributes:
+        number: order of first commit among the device's epochs.
+        opened: entry 1 has arrived, so ``previous`` is known.
+        previous: the epoch before this one on the same disk.
+        head: newest sequence that the device has told of.
+        low: everything below is gone from the device's disk; 0 = nothing was told.
+        upto: everything up to here is received, refused or lost.
+        received: numbers above ``upto``; ``refused``, ``lost`` and ``late`` (arrived after all) are kept whole.
+        done: the follower has left this epoch; whatever still arrives is late.
+    """
+
+    epoch: str
+    number: int = 0
+    opened: bool = False
+    previous: str | None = None
+    head: int = 0
+    low: int = 0
+    upto: int = 0
+    received: RangeSet = NOTHING
+    refused: RangeSet = NOTHING
+    lost: RangeSet = NOTHING
+    late: RangeSet = NOTHING
+    done: bool = False
+
+    def missing(self, end: int) -> RangeSet:
+        """Numbers up to ``end`` that neither arrived nor are refused or lost."""
+        return RangeSet([(self.upto + 1, end)]) - self.received - self.refused - self.lost
+
+    def settle(self) -> None:
+        """Move ``upto`` over everything that has an answer."""
+        self.upto = (self.received | self.refused | self.lost).prefix_end(self.upto + 1)
+        self.received = self.received - RangeSet([(1, self.upto)])
+
+    def stored_count(self) -> int:
+        """How many entries of this epoch are in the database."""
+        settled = RangeSet([(1, self.upto)]) - self.refused - self.lost
+        return len(settled) + len(self.received) + len(self.late)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The logs of one device while its row is locked: those not done, and those that the batch names."""
+
+    logs: dict[str, Log] = field(default_factory=dict)
+    max_ranges: int = 1000
+    """A log more fragmented than this costs more per batch than a day of samples: the rest waits on the device."""
+
+    def log(self, epoch: str) -> Log:
+        """The log of an epoch, made if it is new."""
+        if epoch not in self.logs:
+            newest = max((log.number for log in self.logs.values()), default=0)
+            self.logs[epoch] = Log(epoch, number=newest + 1)
+        return self.logs[epoch]
+
+    def admit(self, header: Header) -> Admission:
+        """Decide on an entry by its number alone, and note what its header tells of the device's disk.
+
+        The caller stores a *new* or *late* entry and then calls `store`, or calls `refuse`.
+        """
+        log = self.log(header.epoch)
+        log.head = max(log.head, header.head)
+        seq = header.seq
+        admission: Admission
+        if seq in log.refused:
+            admission = "refused"
+        elif seq in log.late or seq in log.received:
+            admission = "duplicate"
+        elif seq in log.lost:
+            admission = "late"
+        elif seq <= log.upto:
+            admission = "duplicate"
+        elif log.done:
+            admission = "late"
+        elif len((log.received | RangeSet([(seq, seq)])).ranges) > self.max_ranges:
+            admission = "fragmented"
+        else:
+            admission = "new"
+        return admission
+
+    def store(self, header: Header, *, late: bool = False) -> None:
+        """Note that an admitted entry is stored."""
+        log, number = self.logs[header.epoch], RangeSet([(header.seq, header.seq)])
+        if late:
+            log.late = log.late | number
+        else:
+            log.received = log.received | number
+            log.settle()
+
+    def refuse(self, header: Header) -> None:
+        """Note that an admitted entry is in quarantine."""
+        log = self.logs[header.epoch]
+        log.refused = log.refused | RangeSet([(header.seq, header.seq)])
+        log.settle()
+
+    def note_low(self, header: Header) -> None:
+        """Note that everything before ``header.low`` is gone, after the entry itself was admitted."""
+        epoch, seq = header.low
+        log = self.log(epoch)
+        if seq > log.low:
+            log.low = seq
+            self._lose(log, [(1, seq - 1)])
+            self._lose_ancestors(log)
+
+    def note_opened(self, epoch: str, previous: tuple[str, int] | None) -> None:
+        """Note what entry 1 of an epoch tells of the one before it."""
+        log = self.logs[epoch]
+        log.opened = True
+        if previous is None:
+            return
+        log.previous = previous[0]
+        ancestor = self.log(previous[0])
+        ancestor.head = max(ancestor.head, previous[1])
+        for descendant in list(self.logs.values()):
+            if descendant.low:
+                self._lose_ancestors(descendant)
+
+    def note_dropped(self, epoch: str, ranges: Iterable[Range]) -> None:
+        """Note what the device says it has evicted without an ack."""
+        self._lose(self.log(epoch), ranges)
+
+    def wanted(self, epoch: str, end: int) -> list[Range]:
+        """Ranges of an epoch up to ``end`` that should still be on the device's disk, at most `MAX_WANT`."""
+        return list(self.logs[epoch].missing(end).ranges[:MAX_WANT])
+
+    def ancestors(self, log: Log) -> Iterator[Log]:
+        """The known, unfinished epochs before this one on the same disk, nearest first."""
+        seen = {log.epoch}
+        while log.previous is not None and log.previous not in seen and log.previous in self.logs:
+            seen.add(log.previous)
+            log = self.logs[log.previous]
+            yield log
+
+    def _lose_ancestors(self, log: Log) -> None:
+        for ancestor in self.ancestors(log):
+            self._lose(ancestor, [(1, ancestor.head)])
+
+    def _lose(self, log: Log, ranges: Iterable[Range]) -> None:
+        gone = RangeSet((max(first, log.upto + 1), last) for first, last in ranges)
+        log.lost = log.lost | (gone - log.received - log.refused)
+        log.head = max(log.head, max((last for _, last in gone.ranges), default=0))
+        log.settle()
