@@ -73,9 +73,9 @@ def _json(name: str, *, nullable: bool = False) -> Column[object]:
 server = Table(
     "server",
     metadata,
-    Column("only", Boolean, primary_key=True, server_default=text("true")),
+    Column("single", Boolean, primary_key=True, server_default=text("true")),
     Column("server_id", Text, nullable=False),
-    CheckConstraint("only", name="one_row"),
+    CheckConstraint("single", name="one_row"),
     comment="Identity of this database: devices obey only acks that carry it",
 )
 
