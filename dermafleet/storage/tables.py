@@ -189,6 +189,7 @@ log_entry = Table(
     CheckConstraint("kind in ('telemetry', 'session', 'event')", name="kind"),
     CheckConstraint("time_source in ('device', 'anchor', 'received')", name="time_source"),
     Index("log_entry_entry_idx", "device_id", "entry"),
+    Index("log_entry_stored_idx", "stored_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
     comment="One log entry. entry rises in the device's commit order. time_source received = time unknown",
 )
 
