@@ -318,6 +318,14 @@ def upgrade() -> None:
         comment="One log entry. entry rises in the device's commit order. time_source received = time unknown",
     )
     op.create_index("log_entry_entry_idx", "log_entry", ["device_id", "entry"], unique=False)
+    op.create_index(
+        "log_entry_stored_idx",
+        "log_entry",
+        ["stored_at"],
+        unique=False,
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on"},
+    )
     op.create_table(
         "placement",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -381,6 +389,7 @@ def downgrade() -> None:
     op.drop_index("placement_site_idx", table_name="placement")
     op.drop_index("placement_current_idx", table_name="placement", postgresql_where=sa.text("to_at is null"))
     op.drop_table("placement")
+    op.drop_index("log_entry_stored_idx", table_name="log_entry")
     op.drop_index("log_entry_entry_idx", table_name="log_entry")
     op.drop_table("log_entry")
     op.drop_index("event_device_idx", table_name="event")
