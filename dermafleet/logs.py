@@ -14,7 +14,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _HIDDEN = "***"
-_SECRET_NAME = re.compile(r"password|secret|token|authorization|cookie|api_?key|private_?key", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"(^|_)(password|secret|token|authorization|cookie|api_?key|private_?key)$", re.IGNORECASE)
 _SECRET_TEXT = (
     (re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s@]+(?=@)", re.IGNORECASE), rf"\g<keep>{_HIDDEN}"),
     (re.compile(r"(?P<keep>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE), rf"\g<keep>{_HIDDEN}"),
