@@ -155,14 +155,20 @@ def _user_entry(user: User) -> dict[str, object]:
         "password": user.password,
         "allowed_connection_types": ["MQTT"],
         "permissions": {
-            "publish": {"allow": [_subject(topic) for topic in user.publish]} if user.publish else {"deny": [">"]},
-            "subscribe": {"allow": [*(_subject(topic) for topic in user.subscribe), _DELIVERY_OF_QOS_1]}
-            if user.subscribe
-            else {"deny": [">"]},
+            "publish": _allow(_subjects(user.publish)),
+            "subscribe": _allow([*_subjects(user.subscribe), _DELIVERY_OF_QOS_1] if user.subscribe else []),
         },
     }
 
 
-def _subject(topic_filter: str) -> str:
-    """The NATS subject of an MQTT topic filter. Our segments have no dots, so this is all of the mapping."""
-    return topic_filter.replace("/", ".").replace("+", "*").replace("#", ">")
+def _allow(subjects: list[str]) -> dict[str, list[str]]:
+    return {"allow": subjects} if subjects else {"deny": [">"]}  # an empty list of allowed subjects would allow all
+
+
+def _subjects(topic_filters: Iterable[str]) -> list[str]:
+    """The NATS subjects of MQTT topic filters. Our segments have no dots, so this is all of the mapping."""
+    subjects: list[str] = []
+    for each in topic_filters:
+        subject = each.replace("/", ".").replace("+", "*").replace("#", ">")
+        subjects += [subject, subject.removesuffix(".>")] if subject.endswith(".>") else [subject]  # a/# includes a
+    return subjects

@@ -124,9 +124,10 @@ class Child:
         self._process.kill()
         self._process.wait()
 
-    def signal(self, number: Signals) -> None:
+    def reload(self) -> None:
+        """Have it read its configuration again."""
         assert self._process is not None
-        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGHUP)
 
 
 def free_port() -> int:
