@@ -1,0 +1,140 @@
+"""What has arrived of a device's log, what has not, and what was refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dermafleet.contracts.ranges import RangeSet
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLedger:
+    """One epoch of a device's log, every number in exactly one of stored, missing, lost and refused.
+
+    Attributes:
+        head: newest sequence the device has told of.
+        upto: everything up to here is stored, refused or lost.
+        stored: how many entries are in the database, late ones included.
+        late: stored after they were declared lost, or after evaluation had left the epoch.
+        duplicates: arrivals of an entry that was stored already.
+    """
+
+    epoch: str
+    head: int
+    upto: int
+    stored: int
+    missing: RangeSet
+    lost: RangeSet
+    refused: RangeSet
+    late: RangeSet
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message in quarantine, without its payload."""
+
+    id: int
+    device_id: str | None
+    topic: str
+    epoch: str | None
+    seq: int | None
+    field: str
+    reason: str
+    payload_bytes: int
+    count: int
+    received_at: datetime
+
+
+_EPOCHS = text("""
+select l.epoch, l.upto, l.received, l.refused, l.lost, l.late, l.duplicates,
+  greatest(l.head, case when s.head_epoch = l.epoch then s.head_seq end) as head
+from device_log l left join device_status s on s.device_id = l.device_id
+where l.device_id = :id order by l.number""")
+
+_UNHEARD = text("""
+select s.head_seq from device_status s where s.device_id = :id and s.head_seq is not null
+  and not exists (select from device_log l where l.device_id = s.device_id and l.epoch = s.head_epoch)""")
+
+_SAMPLES = text("select coalesce(sum(samples), 0) from log_entry where device_id = :id")
+
+_COMPLETE = text("""
+with gap as (
+  select number, epoch, upto from device_log where device_id = :id and upto < head order by number limit 1
+)
+select e.last_at from device_log l
+left join gap on true
+join lateral (
+  select last_at from log_entry e
+  where e.device_id = l.device_id and e.epoch = l.epoch
+    and (gap.epoch is distinct from l.epoch or e.seq <= gap.upto)
+  order by e.seq desc limit 1) e on true
+where l.device_id = :id and (gap.number is null or l.number <= gap.number)
+order by l.number desc limit 1""")
+
+_REFUSALS = text("""
+select id, device_id, topic, epoch, seq, field, reason, payload_bytes, count, received_at from quarantine
+where (cast(:device_ids as text[]) is null or device_id = any(:device_ids))
+  and (cast(:before as bigint) is null or id < :before)
+order by id desc limit :limit""")
+
+
+async def epochs(connection: AsyncConnection, id: int) -> list[EpochLedger]:
+    """The ledger of a device, in the order in which its epochs were first heard of."""
+    return [_ledger(row) for row in await connection.execute(_EPOCHS, {"id": id})]
+
+
+async def backlog(connection: AsyncConnection, id: int) -> int | None:
+    """How many entries that a device has told of have not arrived; None if it has told nothing."""
+    unheard = await connection.scalar(_UNHEARD, {"id": id})
+    ledgers = await epochs(connection, id)
+    if unheard is None and not ledgers:
+        return None
+    return int(unheard or 0) + sum(len(ledger.missing) for ledger in ledgers)
+
+
+async def count_samples(connection: AsyncConnection, id: int) -> int:
+    """How many samples of a device are stored."""
+    return int(await connection.scalar(_SAMPLES, {"id": id}) or 0)
+
+
+async def complete_until(connection: AsyncConnection, id: int) -> datetime | None:
+    """Event time of the last entry below the first hole in a device's log; None if nothing has arrived."""
+    found: datetime | None = await connection.scalar(_COMPLETE, {"id": id})
+    return found
+
+
+async def list_refusals(
+    connection: AsyncConnection, device_ids: Sequence[str], *, before: int | None, limit: int
+) -> list[Refusal]:
+    """At most ``limit`` refused messages, newest first, below ``before``; of any of these devices, if there are any."""
+    values = {"device_ids": list(device_ids) or None, "before": before, "limit": limit}
+    return [Refusal(**row._mapping) for row in await connection.execute(_REFUSALS, values)]
+
+
+def _ledger(row: Row[Any]) -> EpochLedger:
+    received, refused, lost, late = (_ranges(r) for r in (row.received, row.refused, row.lost, row.late))
+    head = max(row.head, row.upto, *(r.ranges[-1][1] for r in (received, refused, lost, late) if r))
+    everything = RangeSet([(1, head)])
+    settled = RangeSet([(1, row.upto)])
+    gone = lost - late
+    stored = ((settled | received) - refused - lost) | late
+    return EpochLedger(
+        epoch=row.epoch,
+        head=head,
+        upto=row.upto,
+        stored=len(stored),
+        missing=everything - stored - refused - gone,
+        lost=gone,
+        refused=refused,
+        late=late,
+        duplicates=row.duplicates,
+    )
+
+
+def _ranges(multirange: Any) -> RangeSet:  # psycopg's Multirange through SQLAlchemy: half-open, discrete
+    return RangeSet((piece.lower, piece.upper - 1) for piece in multirange)
