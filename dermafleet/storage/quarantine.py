@@ -1,0 +1,84 @@
+"""The quarantine: messages refused, whole, each with the reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dermafleet.storage.ledger import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """One message to keep.
+
+    Attributes:
+        device_id, epoch, seq: whose entry it is, as far as it could be read.
+        field, reason: what is wrong with it.
+        payload: as it came, cut at the payload limit; ``payload_bytes`` is its true size.
+        hash: with the topic the identity of the message: what repeats is counted, not kept again.
+    """
+
+    topic: str
+    device_id: str | None
+    epoch: str | None
+    seq: int | None
+    field: str
+    reason: str
+    payload: bytes
+    payload_bytes: int
+    hash: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes in quarantine: of entries refused by number, and of messages without a usable header."""
+
+    numbered: int
+    unnumbered: int
+
+
+def usage(connection: Connection) -> Usage:
+    """How full the quarantine is; reads every row's length, so ask seldom."""
+    row = connection.execute(
+        """
+        select coalesce(sum(octet_length(payload)) filter (where seq is not null), 0),
+               coalesce(sum(octet_length(payload)) filter (where seq is null), 0)
+        from quarantine
+        """
+    ).fetchone()
+    assert row is not None
+    return Usage(int(row[0]), int(row[1]))
+
+
+def add(connection: Connection, messages: Sequence[Refused]) -> None:
+    """Keep messages; one that is there already is counted."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            insert into quarantine as old
+              (device_id, topic, epoch, seq, field, reason, payload, payload_bytes, hash, received_at)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            on conflict (topic, hash) do update set count = old.count + 1
+            """,
+            [
+                (
+                    _storable(m.device_id),
+                    _storable(m.topic),
+                    m.epoch,
+                    m.seq,
+                    _storable(m.field),
+                    _storable(m.reason),
+                    m.payload,
+                    m.payload_bytes,
+                    m.hash,
+                    m.received_at,
+                )
+                for m in sorted(messages, key=lambda m: (m.topic, m.hash))
+            ],
+        )
+
+
+def _storable(text: str | None) -> str | None:
+    """Text from outside without what PostgreSQL refuses, at most 500 characters."""
+    return None if text is None else text[:500].encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
