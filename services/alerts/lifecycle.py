@@ -1,0 +1,118 @@
+"""The life of an alarm: raised, changed in severity, cleared, raised again; one not closed per fault of a device.
+
+Pure: `(alarm or nothing, observation) -> decision`. The caller stores alarm and transition in one transaction, together
+with the follower's position, so that a replay makes the same alarms.
+"""
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from services.alerts.observation import Detail, Observation
+
+Standing = Literal["raised", "acknowledged", "shelved", "cleared", "closed"]
+Transition = Literal["raised", "reraised", "severity_up", "severity_down", "cleared"]
+
+_NAMESPACE = uuid.UUID("7b1e0a52-2f0c-5e0e-9b2a-0d5c9a4f6b11")
+"""Fixed for ever: alarm ids are derived from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A fault on record; see the table `alarm`. `raised_at` is the latest raise, `count` how many there were."""
+
+    id: uuid.UUID
+    component: str
+    fault: str
+    severity: int
+    standing: Standing
+    confidence: float
+    raised_at: datetime
+    last_at: datetime
+    cleared_at: datetime | None
+    count: int
+    detector: str
+    detector_version: int
+    detail: Detail
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of an alarm.
+
+    Attributes:
+        alarm: as it now is; None = there is none and none is needed.
+        transition: what goes into its history; None = nothing worth telling.
+        reason: one line for a person.
+    """
+
+    alarm: Alarm | None
+    transition: Transition | None
+    reason: str
+
+
+def alarm_id(device_id: str, observation: Observation) -> uuid.UUID:
+    """The same for every replay: made of the device, the fault and the place in the log that raised it."""
+    name = f"{device_id}/{observation.component}/{observation.fault}/{observation.origin}"
+    return uuid.uuid5(_NAMESPACE, name)
+
+
+def decide(device_id: str, alarm: Alarm | None, observation: Observation) -> Decision:
+    """What an observation does to the alarm of its fault that is not closed (None: there is none)."""
+    if observation.severity is None:
+        return _clear(alarm, observation)
+    if alarm is None:
+        return Decision(_raise(device_id, observation), "raised", "the fault is there")
+    if alarm.standing == "cleared":
+        again = replace(_seen(alarm, observation), standing="raised", count=alarm.count + 1, cleared_at=None)
+        return Decision(replace(again, raised_at=observation.at), "reraised", "the fault is back")
+    seen = _seen(alarm, observation)
+    if observation.severity > alarm.severity:
+        # Who acknowledged the milder fault has not seen this one.
+        worse = replace(seen, standing="raised" if alarm.standing == "acknowledged" else alarm.standing)
+        return Decision(worse, "severity_up", f"severity {alarm.severity} to {observation.severity}")
+    if observation.severity < alarm.severity:
+        return Decision(seen, "severity_down", f"severity {alarm.severity} to {observation.severity}")
+    return Decision(seen, None, "the fault is still there")
+
+
+def _clear(alarm: Alarm | None, observation: Observation) -> Decision:
+    if alarm is None:
+        return Decision(None, None, "there is no fault")
+    if alarm.standing == "cleared":
+        return Decision(alarm, None, "the fault is gone already")
+    gone = replace(alarm, standing="cleared", cleared_at=observation.at, last_at=observation.at)
+    return Decision(gone, "cleared", "the fault is gone")
+
+
+def _raise(device_id: str, observation: Observation) -> Alarm:
+    if observation.severity is None:
+        raise ValueError("nothing to raise")
+    return Alarm(
+        id=alarm_id(device_id, observation),
+        component=observation.component,
+        fault=observation.fault,
+        severity=observation.severity,
+        standing="raised",
+        confidence=observation.confidence,
+        raised_at=observation.at,
+        last_at=observation.at,
+        cleared_at=None,
+        count=1,
+        detector=observation.detector,
+        detector_version=observation.detector_version,
+        detail=observation.detail,
+    )
+
+
+def _seen(alarm: Alarm, observation: Observation) -> Alarm:
+    return replace(
+        alarm,
+        severity=alarm.severity if observation.severity is None else observation.severity,
+        confidence=observation.confidence,
+        last_at=max(alarm.last_at, observation.at),
+        detector=observation.detector,
+        detector_version=observation.detector_version,
+        detail=observation.detail,
+    )
