@@ -1,7 +1,7 @@
 """Make the secrets of docker-compose.yml: ``python3 deploy/make_secrets.py``. Standard library only.
 
-Writes ``deploy/secrets/``. The folder is closed to other users; the files in it are readable, because each is mounted alone
-into containers that run as users of their own. Run again, it keeps what is there, so that an installation never loses its
+Writes ``deploy/secrets/``. The folder is closed to other users; the files in it are readable, because each is mounted
+alone into containers that run as users of their own. Run again, it keeps what is there: an installation never loses its
 passwords.
 """
 
