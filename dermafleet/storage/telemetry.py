@@ -14,8 +14,8 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     FromClause,
-    Select,
     Text,
+    bindparam,
     cast,
     extract,
     func,
@@ -110,7 +110,7 @@ async def read_samples(connection: AsyncConnection, span: Span, channels: Sequen
         .order_by(telemetry.c.event_at, telemetry.c.entry)
         .subquery()
     )
-    t, *values = (await connection.execute(_as_json(rows))).one()
+    t, *values = await _as_json(connection, rows)
     return Samples(t, dict(zip(channels, values, strict=True)))
 
 
@@ -128,7 +128,7 @@ async def read_envelope(
             cast(func.avg(value), REAL).label(f"mean{i}"),
         ]
     rows = select(*columns).where(*_within(span)).group_by(start).order_by(start).subquery()
-    t, *values = (await connection.execute(_as_json(rows))).one()
+    t, *values = await _as_json(connection, rows)
     return Envelope(
         t,
         dict(zip(channels, values[0::3], strict=True)),
@@ -205,8 +205,7 @@ def _ms(at: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.floor(extract("epoch", at) * 1000)
 
 
-def _as_json(rows: FromClause) -> Select[Any]:
+async def _as_json(connection: AsyncConnection, rows: FromClause) -> list[str]:
     """Each column as one JSON array, in the order of the rows; ``[]`` without rows."""
     arrays = (func.coalesce(cast(func.array_to_json(func.array_agg(c)), Text), "[]") for c in rows.c)
-    query: Select[Any] = select(*arrays)
-    return query
+    return [str(array) for array in (await connection.execute(select(*arrays))).one()]
