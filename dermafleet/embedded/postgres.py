@@ -150,6 +150,13 @@ def ensure_database(cluster: Cluster, name: str = DATABASE) -> None:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
 
 
+def recreate_database(cluster: Cluster, name: str) -> None:
+    """Drop a database of a running cluster, if it is there, and create it empty."""
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+
+
 def _init(folder: Path, bin_dir: Path) -> None:
     """Make the data folder under another name first, so that an interrupted `initdb` leaves nothing to trip over."""
     unfinished = folder / "data.unfinished"

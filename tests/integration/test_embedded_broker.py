@@ -69,7 +69,7 @@ class Inbox:
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         with self._news:
-            self.received.append((message.topic, message.payload, message.retain))
+            self.received.append((message.topic, bytes(message.payload), message.retain))
             self._news.notify_all()
 
 

@@ -1,0 +1,293 @@
+"""``./fleet demo``: the whole of Dermafleet on one machine, with simulated devices, until Ctrl-C.
+
+With a report to write, or recordings to replay, it starts on an empty database and empty outboxes beside those of the
+ordinary demo, so that what it counts is what it did.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import signal
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from dermafleet.contracts.topics import Topics
+from dermafleet.embedded import broker, fleet, parts
+from dermafleet.embedded.folder import DemoFolder
+from dermafleet.embedded.output import Output
+from dermafleet.embedded.postgres import DATABASE, ensure_database, open_cluster, recreate_database
+from dermafleet.embedded.processes import Process
+from dermafleet.embedded.report import Report, make_report
+from dermafleet.embedded.supervisor import Supervisor
+from dermafleet.errors import SettingError
+from dermafleet.settings import Settings
+from dermafleet.storage import migrate, seed
+from dermafleet.storage.accounts import create_api_key, create_user
+from dermafleet.storage.engine import connect
+from dermafleet.storage.totals import count_unevaluated
+
+EMAIL = "demo@dermafleet.example"
+_MEASURED = "measured"
+"""Database and folder of a run that reports."""
+_CLOG_S = 60.0
+_REPLAY_SPEED = 36_000.0
+_REPLAY_SECONDS_PER_SECOND = 3600
+_STOP_S = 4.0
+_DRAIN_S = 20.0
+"""How long, after the machines have ended, the follower may take to reach the end of their logs."""
+_POLL_S = 0.2
+_PLACED_BEFORE = timedelta(days=5 * 365)
+"""Long before any event time of the demo: recordings stretch over months."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line says; see ``./fleet demo --help``."""
+
+    devices: int = 50
+    seed: int = 1
+    speed: float | None = None
+    replay: Path | None = None
+    run_for_s: float | None = None
+    report: Path | None = None
+    port: int | None = None
+    data_dir: Path = Path("var/demo")
+    verbose: bool = False
+
+    @property
+    def is_measured(self) -> bool:
+        return self.replay is not None or self.report is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """How to reach the parts that are running."""
+
+    database_url: str
+    ingest_mqtt_url: str
+    device_mqtt_urls: Mapping[str, str]
+    password: str
+    api_key: str
+    api_url: str
+
+
+def run(options: Options) -> int:
+    """Run the demo until Ctrl-C, SIGTERM, the end of the time or of the replay.
+
+    Returns:
+        The exit status: 1 if samples were lost.
+
+    Raises:
+        DermafleetError: it cannot start; the message says why.
+    """
+    settings = Settings.load()
+    if options.replay is not None and not options.replay.is_dir():
+        raise SettingError(f"--replay {options.replay}: no such folder")
+    port = parts.choose_api_port(options.port)
+    with DemoFolder(options.data_dir) as folder:
+        return asyncio.run(_Demo(options, settings, folder, port).run())
+
+
+class _Demo:
+    """One run: what is started, and what `demo.json` says of it."""
+
+    def __init__(self, options: Options, settings: Settings, folder: DemoFolder, port: int) -> None:
+        self._options = options
+        self._settings = settings
+        self._folder = folder
+        self._port = port
+        self._pids: dict[str, int] = {}
+        self._access: _Access | None = None
+        self._supervisor = Supervisor(Output(folder.path / "logs", verbose=options.verbose), self._note)
+        self._device_ids = fleet.device_ids(options.devices)
+
+    async def run(self) -> int:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        work = asyncio.create_task(self._work())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            print("\nstopping", flush=True)
+            return 0
+        finally:
+            for task in (work, stopping):
+                task.cancel()
+            await asyncio.gather(work, stopping, return_exceptions=True)
+            await self._supervisor.stop(_STOP_S)
+
+    async def _work(self) -> int:
+        """Start everything, consumers before producers, and stay for as long as the options say."""
+        if self._options.is_measured:
+            shutil.rmtree(self._folder.path / _MEASURED, ignore_errors=True)
+        database_url = await self._start_database()
+        password, api_key = await asyncio.to_thread(self._fill, database_url)
+        ingest_url, device_urls = await self._start_broker()
+        api_url = f"http://{parts.HOST}:{self._port}"
+        access = _Access(database_url, ingest_url, device_urls, password, api_key, api_url)
+        environ = {
+            "DERMAFLEET_DATABASE_URL": database_url,
+            "DERMAFLEET_MQTT_URL": ingest_url,
+            "DERMAFLEET_AUTO_APPROVE": "true",
+        }
+        await _all(
+            self._supervisor.start(parts.service("ingest", environ)),
+            self._supervisor.start(parts.service("alerts", environ)),
+            self._supervisor.start(parts.api(environ, self._port)),
+        )
+        await self._supervisor.start(self._machines(access).program(self._machine_folder, self._oracle))
+        self._access = access
+        self._describe()
+        self._greet(access)
+        return await self._stay(access)
+
+    async def _start_database(self) -> str:
+        """Start PostgreSQL unless there is one; returns the URL of a database with our schema."""
+        url = self._settings.database_url.get_secret_value()
+        if not url:
+            cluster = await asyncio.to_thread(open_cluster, self._folder.path / "postgres")
+            await self._supervisor.start(cluster.program)
+            if self._options.is_measured:
+                await asyncio.to_thread(recreate_database, cluster, _MEASURED)
+                url = cluster.url(_MEASURED)
+            else:
+                await asyncio.to_thread(ensure_database, cluster)
+                url = cluster.url(DATABASE)
+        await asyncio.to_thread(migrate.upgrade, url)
+        return url
+
+    def _fill(self, database_url: str) -> tuple[str, str]:
+        """Add sites, models and devices that are not there yet; returns a new password and API key of the user."""
+        model = fleet.CRYSTAL if self._options.replay is None else fleet.BENCH
+        devices = [*fleet.machines(self._options.devices, model=model), fleet.guest()]
+        password = secrets.token_urlsafe(12)
+        with connect(database_url, application_name="dermafleet-demo") as connection:
+            seed.add_sites(connection, (*fleet.SITES, fleet.TEST_HALL))
+            seed.add_device_models(connection, fleet.MODELS)
+            seed.place_devices(connection, devices, from_at=datetime.now(UTC) - _PLACED_BEFORE)
+            create_user(connection, EMAIL, password)
+            seed.drop_api_keys(connection, "demo")
+            return password, create_api_key(connection, EMAIL, "demo")
+
+    async def _start_broker(self) -> tuple[str, dict[str, str]]:
+        """Start the broker unless there is one; returns the URLs of ingest and of each device."""
+        device_ids = [*self._device_ids, fleet.GUEST]
+        given = ",".join(url.get_secret_value() for url in self._settings.mqtt_url)
+        if given:  # somebody else's broker: its one user is all we have
+            return given, dict.fromkeys(device_ids, given)
+        topics: Topics = self._settings.topics
+        users = [broker.service("ingest", topics), *(broker.device(each, topics) for each in device_ids)]
+        server = broker.open_broker(self._folder.path / "broker", users)
+        await self._supervisor.start(server.program)
+        return server.url("ingest"), {each: server.url(each) for each in device_ids}
+
+    def _machines(self, access: _Access) -> parts.Machines:
+        options = self._options
+        if options.replay is not None:
+            arguments = ["replay", "--input", str(options.replay.absolute())]
+            arguments += ["--speed", str(options.speed or _REPLAY_SPEED)]
+            arguments += ["--seconds-per-second", str(_REPLAY_SECONDS_PER_SECOND)]
+        else:
+            arguments = ["simulate", *(["--speed", str(options.speed)] if options.speed else [])]
+        return parts.Machines(
+            mqtt_urls={each: access.device_mqtt_urls[each] for each in self._device_ids},
+            model=(fleet.CRYSTAL if options.replay is None else fleet.BENCH).id,
+            seed=options.seed,
+            clogging={self._device_ids[0]: _CLOG_S} if options.replay is None else {},
+            arguments=arguments,
+            once=options.replay is not None,
+        )
+
+    @property
+    def _machine_folder(self) -> Path:
+        return self._folder.path / (f"{_MEASURED}/machines" if self._options.is_measured else "machines")
+
+    @property
+    def _oracle(self) -> Path | None:
+        return self._folder.path / _MEASURED / "oracle" if self._options.is_measured else None
+
+    async def _stay(self, access: _Access) -> int:
+        options = self._options
+        ended = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(options.run_for_s):
+                if options.replay is None:
+                    await asyncio.Event().wait()
+                await self._supervisor.wait("machines")
+                ended = True
+                await self._follower_caught_up(access)
+        if not options.is_measured:
+            return 0
+        await self._supervisor.stop_program("machines", _STOP_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                await self._follower_caught_up(access)
+        report = await asyncio.to_thread(self._report, access)
+        if not ended:
+            print("time is up: what the machines have not delivered stays on their disks", flush=True)
+        return 1 if report.entries_lost or (ended and not report.is_lossless) else 0
+
+    async def _follower_caught_up(self, access: _Access) -> None:
+        def behind() -> int:
+            with connect(access.database_url, application_name="dermafleet-demo") as connection:
+                return count_unevaluated(connection, self._device_ids)
+
+        while await asyncio.to_thread(behind):  # noqa: ASYNC110  # the condition is in the database
+            await asyncio.sleep(_POLL_S)
+
+    def _report(self, access: _Access) -> Report:
+        assert self._oracle is not None
+        with connect(access.database_url, application_name="dermafleet-demo") as connection:
+            report = make_report(connection, self._device_ids, self._oracle)
+        if self._options.report is not None:
+            self._options.report.write_text(report.to_json())
+        print(report.to_json(), end="", flush=True)
+        return report
+
+    def _note(self, processes: Mapping[str, Process]) -> None:
+        self._folder.record(processes)
+        self._pids = {name: process.pid for name, process in processes.items()}
+        if self._access is not None:
+            self._describe()
+
+    def _describe(self) -> None:
+        assert self._access is not None
+        access = self._access
+        self._folder.describe(
+            {
+                "api_url": access.api_url,
+                "email": EMAIL,
+                "password": access.password,
+                "api_key": access.api_key,
+                "mqtt_url": access.device_mqtt_urls[fleet.GUEST],
+                "database_url": access.database_url,
+                "pids": self._pids,
+            }
+        )
+
+    def _greet(self, access: _Access) -> None:
+        print(
+            f"\nDermafleet runs at {access.api_url}\n"
+            f"  e-mail    {EMAIL}\n"
+            f"  password  {access.password}\n"
+            f"  details   {self._folder.demo_file}\n"
+            f"  logs      {self._folder.path / 'logs'}\n"
+            "Ctrl-C stops everything.\n",
+            flush=True,
+        )
+
+
+async def _all(*starts: Coroutine[object, object, None]) -> None:
+    """Start several at once; the first failure is the one reported."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for start in starts:
+                group.create_task(start)
+    except* Exception as failures:
+        raise failures.exceptions[0] from None
