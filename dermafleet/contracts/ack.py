@@ -4,15 +4,15 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from dermafleet.contracts.envelope import Epoch, Sequence
+from dermafleet.contracts.envelope import Epoch
+from dermafleet.contracts.ranges import Ranges, check_ranges
 from dermafleet.contracts.text import decode
 from dermafleet.errors import InvalidMessage
 
 MAX_WANT = 16
 """Ranges asked for in one ack; the next ack asks for the rest."""
 
-Ranges = list[tuple[Sequence, Sequence]]
-"""Inclusive ranges of sequence numbers."""
+MAX_ACK_BYTES = 64 * 1024
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,7 +28,7 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         hold: nothing was stored and nothing refused; the data waits on the device.
     """
 
-    server: str
+    server: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     epoch: Epoch | None = None
     seqs: Ranges = []
     refused: Ranges = []
@@ -51,7 +51,13 @@ def decode_ack(payload: bytes) -> Ack:
     Raises:
         InvalidMessage: it breaks a rule of the protocol; the error names the field.
     """
+    if len(payload) > MAX_ACK_BYTES:
+        raise InvalidMessage("ack", f"{len(payload)} bytes, at most {MAX_ACK_BYTES}")
     ack = decode(_decoder, payload, InvalidMessage, "ack")
     if ack.hold is None and ack.epoch is None:
         raise InvalidMessage("ack.epoch", "is missing")
+    for name, ranges in (("seqs", ack.seqs), ("refused", ack.refused), ("want", ack.want)):
+        if ack.hold is not None and ranges:
+            raise InvalidMessage(f"ack.{name}", "comes with a hold, in which nothing is stored, refused or wanted")
+        check_ranges(ranges, InvalidMessage, f"ack.{name}")
     return ack

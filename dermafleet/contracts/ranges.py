@@ -3,8 +3,14 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
+from dermafleet.contracts.envelope import Sequence
+from dermafleet.errors import InvalidMessage
+
 Range = tuple[int, int]
 """First and last number, both included, as on the wire."""
+
+Ranges = list[tuple[Sequence, Sequence]]
+"""Ranges in a message, in any order. One may span 2^53 numbers: never walk through it number by number."""
 
 
 class RangeSet:
@@ -80,3 +86,10 @@ class RangeSet:
 
 
 NOTHING = RangeSet()
+
+
+def check_ranges(ranges: Ranges, error: type[InvalidMessage], name: str) -> None:
+    """Raise ``error`` for the first range whose last number is before its first."""
+    for i, (first, last) in enumerate(ranges):
+        if last < first:
+            raise error(f"{name}[{i}]", f"ends at {last}, before its first number {first}")

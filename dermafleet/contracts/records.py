@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from dermafleet.contracts.envelope import DEFAULT_LIMITS, Boot, Epoch, Limits, Sequence, UnixMs, Uptime, expand
+from dermafleet.contracts.ranges import Ranges, check_ranges
 from dermafleet.contracts.telemetry import ClockState
-from dermafleet.contracts.text import decode, find_bad_value
+from dermafleet.contracts.text import convert, decode, find_bad_value
 from dermafleet.errors import InvalidEntry
 
-SessionId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
-EventType = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]
+SessionId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+EventType = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
 Outcome = Literal["completed", "aborted", "power_loss", "timeout"]
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
@@ -61,7 +62,18 @@ class Opened(msgspec.Struct, frozen=True):
     previous: tuple[Epoch, Sequence] | None = None
 
 
+class Dropped(msgspec.Struct, frozen=True):
+    """``data`` of the event ``dropped``: what has left the device's disk without an ack.
+
+    Attributes:
+        ranges: per epoch; what is stored already stays stored, the rest is lost.
+    """
+
+    ranges: dict[Epoch, Ranges]
+
+
 OPENED = "opened"
+DROPPED = "dropped"
 
 T = TypeVar("T", Session, Event)
 
@@ -97,6 +109,8 @@ def decode_event(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Event, by
     event, document = _decode(_event_decoder, raw, limits, "event")
     if event.type == OPENED:
         opened_of(event)
+    elif event.type == DROPPED:
+        dropped_of(event)
     return event, document
 
 
@@ -106,15 +120,26 @@ def opened_of(event: Event) -> Opened:
     Raises:
         InvalidEntry: ``data.previous`` is not ``[epoch, sequence]`` or null.
     """
-    try:
-        return msgspec.convert(event.data, Opened)
-    except msgspec.ValidationError as error:
-        raise InvalidEntry("event.data", str(error)) from error
+    return convert(event.data, Opened, InvalidEntry, "event.data")
+
+
+def dropped_of(event: Event) -> Dropped:
+    """The data of a ``dropped`` event.
+
+    Raises:
+        InvalidEntry: ``data.ranges`` does not map epochs to ranges.
+    """
+    dropped = convert(event.data, Dropped, InvalidEntry, "event.data")
+    for epoch, ranges in dropped.ranges.items():
+        check_ranges(ranges, InvalidEntry, f"event.data.ranges.{epoch}")
+    return dropped
 
 
 def _decode(decoder: msgspec.json.Decoder[T], raw: bytes, limits: Limits, name: str) -> tuple[T, bytes]:
     body = expand(raw, limits)
     record = decode(decoder, body, InvalidEntry, name)
-    if bad := find_bad_value(decode(_document_decoder, body, InvalidEntry, name), name):
+    document = decode(_document_decoder, body, InvalidEntry, name)
+    if bad := find_bad_value(document, name):
         raise InvalidEntry(*bad)
-    return record, body
+    # Encoded anew: one spelling per number and one value per key, which jsonb is sure to take.
+    return record, _encoder.encode(document)

@@ -4,14 +4,16 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from dermafleet.contracts.envelope import Boot, Position, UnixMs
-from dermafleet.contracts.text import decode, find_bad_text
+from dermafleet.contracts.envelope import Boot, Epoch, Position, UnixMs
+from dermafleet.contracts.telemetry import ChannelName, Value
+from dermafleet.contracts.text import decode
 from dermafleet.errors import InvalidHeader
 
 MAX_STATUS_BYTES = 16 * 1024
 MAX_LATEST = 64
 """Channels in ``latest``; as many as a telemetry block may carry."""
 Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+_LAST = 2**53
 MachineState = Literal["treating", "ready", "idle"]
 
 
@@ -30,12 +32,17 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     n: Number | None = None
     at: UnixMs | None = None
     boot: Boot | None = None
-    epoch: str | None = None
+    epoch: Epoch | None = None
     low: Position | None = None
     head: Position | None = None
     state: MachineState | None = None
-    latest: dict[str, float | None] = {}
-    agent: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    latest: dict[ChannelName, Value] = {}
+    agent: Annotated[str, msgspec.Meta(pattern=r"^[ -~]{1,64}\Z")] | None = None
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """A message whose order is not above the last one's is old, or a repeat: ignore it."""
+        return self.connection, _LAST if self.n is None else self.n
 
 
 _encoder = msgspec.json.Encoder()
@@ -55,8 +62,8 @@ def decode_status(payload: bytes) -> Status:
     if len(payload) > MAX_STATUS_BYTES:
         raise InvalidHeader("status", f"{len(payload)} bytes, at most {MAX_STATUS_BYTES}")
     status = decode(_decoder, payload, InvalidHeader, "status")
-    if bad := find_bad_text(payload, "status"):
-        raise InvalidHeader(*bad)
+    if status.online and status.n is None:
+        raise InvalidHeader("status.n", "is missing; only a last will has none")
     if len(status.latest) > MAX_LATEST:
         raise InvalidHeader("status.latest", f"{len(status.latest)} channels, at most {MAX_LATEST}")
     return status

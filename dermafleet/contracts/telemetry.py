@@ -3,12 +3,12 @@
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from dermafleet.contracts.envelope import DEFAULT_LIMITS, Boot, Limits, UnixMs, Uptime, expand
-from dermafleet.contracts.text import decode, find_bad_text
+from dermafleet.contracts.text import decode, find_bad_value
 from dermafleet.errors import InvalidEntry
 
 ClockState = Literal["synced", "holdover", "unset"]
@@ -18,11 +18,12 @@ MAX_SPAN_MS = 7 * 86_400_000
 """A block is flushed within seconds; a longer span is a device's error, and event times must stay near ``t0``."""
 
 MAX_CHANNELS = 64
-MAX_CHANNEL_NAME = 64
 _FLOAT32_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=MAX_SPAN_MS)]
-Values = list[float | None]
+ChannelName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x20\x7f]{1,64}\Z")]
+Value = Annotated[float, msgspec.Meta(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)] | None
+"""None = not measured. The columns are 32 bits wide."""
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +43,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     t0: UnixMs
     clock: ClockState
     dt: list[Offset]
-    ch: dict[str, Values]
+    ch: dict[ChannelName, list[Value]]
 
 
 _KNOWN = frozenset(Telemetry.__struct_fields__)
@@ -50,19 +51,26 @@ _KNOWN = frozenset(Telemetry.__struct_fields__)
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A telemetry entry and the fields in it that this version does not know, as JSON."""
+    """A telemetry entry, and the fields in it that this version does not know, as JSON that jsonb can hold."""
 
     block: Telemetry
     unknown: dict[str, msgspec.Raw]
 
 
+class _Channels(msgspec.Struct):
+    ch: dict[str, msgspec.Raw]
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Telemetry)
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_any_decoder = msgspec.json.Decoder(Any)
+_channels_decoder = msgspec.json.Decoder(_Channels)
+_values_decoder = msgspec.json.Decoder(list[Value])
 
 
 def encode_telemetry(block: Telemetry) -> bytes:
-    """The entry's bytes as they are appended to the outbox."""
+    """The entry's bytes as they are appended to the outbox; a value that is not finite becomes null."""
     return _encoder.encode(block)
 
 
@@ -73,29 +81,44 @@ def decode_telemetry(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Decoded:
         InvalidEntry: it breaks a rule of the protocol; the error names the field.
     """
     body = expand(raw, limits)
-    block = decode(_decoder, body, InvalidEntry, "telemetry")
-    if bad := find_bad_text(body, "telemetry"):
-        raise InvalidEntry(*bad)
+    try:
+        block = decode(_decoder, body, InvalidEntry, "telemetry")
+    except InvalidEntry as error:
+        if error.field.startswith("telemetry.ch[...]"):
+            _name_channel(body)
+        raise
     _check_block(block, limits)
-    fields = decode(_fields_decoder, body, InvalidEntry, "telemetry")
-    return Decoded(block, {name: value for name, value in fields.items() if name not in _KNOWN})
+    return Decoded(block, _unknown(body))
 
 
 def _check_block(block: Telemetry, limits: Limits) -> None:
     count = len(block.dt)
     if not 1 <= count <= limits.samples:
         raise InvalidEntry("telemetry.dt", f"{count} samples, must be 1 to {limits.samples}")
-    if any(later < earlier for earlier, later in pairwise(block.dt)):
-        raise InvalidEntry("telemetry.dt", "offsets decrease")
+    for i, (earlier, later) in enumerate(pairwise(block.dt), start=1):
+        if later < earlier:
+            raise InvalidEntry(f"telemetry.dt[{i}]", f"offset {later} comes after {earlier}")
     if not 1 <= len(block.ch) <= MAX_CHANNELS:
         raise InvalidEntry("telemetry.ch", f"{len(block.ch)} channels, must be 1 to {MAX_CHANNELS}")
     for name, values in block.ch.items():
-        field = f"telemetry.ch.{name[:MAX_CHANNEL_NAME]}"
-        if not 1 <= len(name) <= MAX_CHANNEL_NAME:
-            raise InvalidEntry(field, f"a channel name has 1 to {MAX_CHANNEL_NAME} characters")
         if len(values) != count:
-            raise InvalidEntry(field, f"{len(values)} values for {count} offsets in dt")
-        for i, value in enumerate(values):
-            # Written so that NaN fails too; `real` columns hold float32.
-            if value is not None and not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
-                raise InvalidEntry(f"{field}[{i}]", "is not a finite 32-bit number")
+            raise InvalidEntry(f"telemetry.ch.{name}", f"{len(values)} values for {count} offsets in dt")
+
+
+def _unknown(body: bytes) -> dict[str, msgspec.Raw]:
+    """Encoded anew, because the decoder skips unknown fields without looking at their text or numbers."""
+    fields = decode(_fields_decoder, body, InvalidEntry, "telemetry")
+    unknown = {
+        name: decode(_any_decoder, value, InvalidEntry, f"telemetry.{name}")
+        for name, value in fields.items()
+        if name not in _KNOWN
+    }
+    if bad := find_bad_value(unknown, "telemetry"):
+        raise InvalidEntry(*bad)
+    return {name: msgspec.Raw(_encoder.encode(value)) for name, value in unknown.items()}
+
+
+def _name_channel(body: bytes) -> None:
+    """Raise the error of a bad channel again, with the channel's name; the decoder does not tell it."""
+    for name, values in decode(_channels_decoder, body, InvalidEntry, "telemetry").ch.items():
+        decode(_values_decoder, values, InvalidEntry, f"telemetry.ch.{name}")

@@ -1,12 +1,11 @@
 """Decoding of JSON from outside: every failure becomes one error that names the field.
 
-PostgreSQL can store neither NUL nor a lone surrogate, in text or in jsonb, and one such row would abort a whole COPY.
+What the decoder accepts is not yet what PostgreSQL can store or a reader can use: NUL in a text, integers without end
+and bottomless nesting would each abort a whole COPY. (Lone surrogates and NaN are no JSON: the decoder refuses them.)
 """
 
-import json
-import math
 import re
-from itertools import chain
+from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
@@ -16,58 +15,64 @@ from dermafleet.errors import InvalidMessage
 T = TypeVar("T")
 
 MAX_DEPTH = 32
-_PATH = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`$")
+_PATH = re.compile(r" - at (?P<key>`key` in )?`\$?\.?(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]*)`$")
 
 
-def decode(decoder: msgspec.json.Decoder[T], raw: bytes, error: type[InvalidMessage], name: str) -> T:
+def decode(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, error: type[InvalidMessage], name: str) -> T:
     """Decode ``raw``; whatever goes wrong is raised as ``error`` with a path that begins with ``name``."""
     try:
         return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as cause:
-        text = str(cause)
-        match = _PATH.search(text)
-        path = f"{name}.{match['path']}" if match and match["path"] else name
-        raise error(path, _PATH.sub("", text)) from cause
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as cause:
+        raise _named(str(cause), error, name) from cause
 
 
-def find_bad_text(raw: bytes, name: str) -> tuple[str, str] | None:
-    """Where a JSON document holds text that PostgreSQL refuses: (field, reason), or None.
-
-    Only a document with a ``\\u`` escape can (raw control bytes and surrogates are no valid JSON).
-    """
-    if b"\\u" not in raw:
-        return None
-    return _walk(json.loads(raw), name, 0)
+def convert(document: object, shape: type[T], error: type[InvalidMessage], name: str) -> T:
+    """Read a decoded document as ``shape``; whatever does not fit is raised as ``error``, as by `decode`."""
+    try:
+        return msgspec.convert(document, shape)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as cause:
+        raise _named(str(cause), error, name) from cause
 
 
 def find_bad_value(document: object, name: str) -> tuple[str, str] | None:
     """Where a decoded JSON document holds what jsonb cannot keep or a reader cannot use: (field, reason), or None."""
-    return _walk(document, name, 0)
+    waiting = [(document, name, 0)]
+    while waiting:
+        value, path, depth = waiting.pop()
+        if reason := _reason_against(value, depth):
+            return path, reason
+        if isinstance(value, dict | list):
+            waiting.extend((item, item_path, depth + 1) for item, item_path in _items(value, path))
+    return None
 
 
-def _walk(value: object, name: str, depth: int) -> tuple[str, str] | None:
+def _named(text: str, error: type[InvalidMessage], name: str) -> InvalidMessage:
+    place = _PATH.search(text)
+    path = place["path"] if place else ""
+    reason = text[: place.start()] if place else text
+    if place and place["key"]:
+        reason = f"has a bad key: {reason}"
+    if missing := _MISSING.match(reason):
+        path, reason = f"{path}.{missing['field']}".lstrip("."), "is missing"
+    joint = "" if not path or path.startswith("[") else "."
+    return error(f"{name}{joint}{path}", reason)
+
+
+def _reason_against(value: object, depth: int) -> str | None:
     if depth > MAX_DEPTH:
-        return name, f"nested deeper than {MAX_DEPTH}"
+        return f"nested deeper than {MAX_DEPTH}"
     match value:
-        case str():
-            return _check_string(value, name)
-        case float() if not math.isfinite(value):
-            return name, "is not a finite number"
-        case int() if abs(value) >= 2**63:
-            return name, "is an integer beyond 64 bits"
-        case list():
-            found = (_walk(item, f"{name}[{i}]", depth + 1) for i, item in enumerate(value))
-            return next(filter(None, found), None)
-        case dict():
-            keys = (_check_string(key, f"{name} key") for key in value)
-            values = (_walk(item, f"{name}.{key}", depth + 1) for key, item in value.items())
-            return next(filter(None, chain(keys, values)), None)
+        case str() if "\x00" in value:
+            return "contains NUL"
+        case int() if not -(2**63) <= value < 2**63:
+            return "is an integer beyond 64 bits"
+        case dict() if any("\x00" in key for key in value):
+            return "has a key that contains NUL"
     return None
 
 
-def _check_string(value: str, name: str) -> tuple[str, str] | None:
-    if "\x00" in value:
-        return name, "contains NUL"
-    if any("\ud800" <= c <= "\udfff" for c in value):
-        return name, "contains a lone surrogate"
-    return None
+def _items(value: dict[str, object] | list[object], path: str) -> Iterator[tuple[object, str]]:
+    if isinstance(value, dict):
+        return ((item, f"{path}.{key}") for key, item in value.items())
+    return ((item, f"{path}[{i}]") for i, item in enumerate(value))
