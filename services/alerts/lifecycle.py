@@ -6,35 +6,12 @@ with the follower's position, so that a replay makes the same alarms.
 
 import uuid
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Literal
 
-from services.alerts.observation import Detail, Observation
-
-Standing = Literal["raised", "acknowledged", "shelved", "cleared", "closed"]
-Transition = Literal["raised", "reraised", "severity_up", "severity_down", "cleared"]
+from dermafleet.storage.alarms import Alarm, Transition
+from services.alerts.observation import Observation
 
 _NAMESPACE = uuid.UUID("7b1e0a52-2f0c-5e0e-9b2a-0d5c9a4f6b11")
 """Fixed for ever: alarm ids are derived from it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """A fault on record; see the table `alarm`. `raised_at` is the latest raise, `count` how many there were."""
-
-    id: uuid.UUID
-    component: str
-    fault: str
-    severity: int
-    standing: Standing
-    confidence: float
-    raised_at: datetime
-    last_at: datetime
-    cleared_at: datetime | None
-    count: int
-    detector: str
-    detector_version: int
-    detail: Detail
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,37 +6,7 @@ Pure, and blind to how entries were delivered: only what is resolved (received, 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class LogRow:
-    """One epoch that the follower has not left yet, as the ledger has it.
-
-    Attributes:
-        number: order of first commit among the device's epochs.
-        opened: entry 1 has arrived, so `previous` is known.
-        previous: the epoch before this one on the same disk.
-        head: newest sequence the device has told of.
-        upto: everything up to here is received, refused or lost; `upto + 1` is not.
-        gapped: something above `upto` has arrived.
-        stored: at least one entry that counts (not late) is in the database.
-    """
-
-    epoch: str
-    number: int
-    opened: bool
-    previous: str | None
-    head: int
-    upto: int
-    gapped: bool
-    stored: bool
-
-    @property
-    def is_complete(self) -> bool:
-        return self.upto >= self.head and not self.gapped
-
-    @property
-    def has_content(self) -> bool:
-        return self.gapped or self.stored
+from dermafleet.storage.follow import OpenLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +56,7 @@ IDLE = Idle()
 Next = Read | Move | Blocked | Idle
 
 
-def find_next(logs: Sequence[LogRow], position: Position) -> Next:
+def find_next(logs: Sequence[OpenLog], position: Position) -> Next:
     """What the follower should do at `position`. `logs`: the device's epochs that are not done, in any order."""
     live = {log.epoch: log for log in logs}
     current = live.get(position.epoch) if position.epoch is not None else None
@@ -100,7 +70,7 @@ def find_next(logs: Sequence[LogRow], position: Position) -> Next:
     return _leave(current, live) if others else IDLE
 
 
-def _start(live: dict[str, LogRow]) -> Next:
+def _start(live: dict[str, OpenLog]) -> Next:
     """No epoch is being read: the lowest number among those that wait for no other."""
     roots = [log for log in live.values() if log.upto >= 1 and _predecessor(log, live) is None]
     if roots:
@@ -108,7 +78,7 @@ def _start(live: dict[str, LogRow]) -> Next:
     return _blocked_before(live, current=None)
 
 
-def _leave(current: LogRow, live: dict[str, LogRow]) -> Next:
+def _leave(current: OpenLog, live: dict[str, OpenLog]) -> Next:
     """The epoch being read has nothing more to give: its child, else a new disk, else what the rest hangs on.
 
     An epoch whose entry 1 is lost tells nothing of its place. It may be older than this one, which may be the running
@@ -133,7 +103,7 @@ def _leave(current: LogRow, live: dict[str, LogRow]) -> Next:
     return _blocked_before(live, current)
 
 
-def _blocked_before(live: dict[str, LogRow], current: LogRow | None) -> Next:
+def _blocked_before(live: dict[str, OpenLog], current: OpenLog | None) -> Next:
     """Nothing can start: name the missing entry before the first epoch that has something."""
     waiting = [log for log in live.values() if log is not current and log.has_content]
     if not waiting:
@@ -144,7 +114,7 @@ def _blocked_before(live: dict[str, LogRow], current: LogRow | None) -> Next:
     return Blocked(log.epoch, log.upto + 1)
 
 
-def _predecessor(log: LogRow, live: dict[str, LogRow]) -> LogRow | None:
+def _predecessor(log: OpenLog, live: dict[str, OpenLog]) -> OpenLog | None:
     """The epoch that must be finished before this one; None when there is none, or when they wait for each other."""
     before = live.get(log.previous) if log.previous is not None else None
     seen: set[str] = set()
@@ -157,5 +127,5 @@ def _predecessor(log: LogRow, live: dict[str, LogRow]) -> LogRow | None:
     return before
 
 
-def _number(log: LogRow) -> int:
+def _number(log: OpenLog) -> int:
     return log.number

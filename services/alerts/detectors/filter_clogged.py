@@ -199,7 +199,7 @@ def _observation(state: State, block: Block, i: int, limits: Limits) -> Observat
         component=COMPONENT,
         fault=FAULT,
         severity=state.severity if is_there else None,
-        at=_utc(int(block.at_ms[i])),
+        at=utc(int(block.at_ms[i])),
         origin=Origin(block.epoch, block.seq, i),
         confidence=find_confidence(state),
         detector=FAULT,
@@ -211,7 +211,7 @@ def _observation(state: State, block: Block, i: int, limits: Limits) -> Observat
             "flow_lpm": _rounded(block.channel("flow_lpm")[i]),
             "limit_kpa": limits.filter_dp_kpa,
             "limit_flow_lpm": limits.filter_flow_lpm,
-            "since": _utc(since_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "since": utc(since_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "samples": state.samples,
             "window_s": SMOOTHING_MS / 1000,
             "noise": round(state.noise, 4),
@@ -231,7 +231,8 @@ def find_confidence(state: State) -> float:
     return round(state.coverage * share * (1.0 if state.has_flow else 0.8), 4)
 
 
-def _utc(ms: int) -> datetime:
+def utc(ms: int) -> datetime:
+    """Unix ms as an aware time, exactly."""
     return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
 
 

@@ -1,0 +1,371 @@
+"""The follower's view of a device's log: what there is to read, where it stands, and what it projects.
+
+Every function works in the caller's transaction; one transaction is one step of one device. The claim on a device is
+the lock of its `detector_state` row, so a dead process holds nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ARRAY, BigInteger, bindparam, case, cast, extract, func, select, text
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dermafleet.storage.tables import change, event, log_entry, session, telemetry
+
+Document = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A device whose log may be read on. ``is_ready``: surely; otherwise it may be blocked or wait for an epoch."""
+
+    device: int
+    is_ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A device held by this transaction, and where its follower stands.
+
+    Attributes:
+        device, device_id: number inside, name outside.
+        limits: of its model; empty if it has none.
+        epoch, seq: the last entry evaluated.
+        blocked_since: since when newer entries wait for a missing one.
+        state: what the detectors remember, as of ``version``.
+        now: the database's clock.
+    """
+
+    device: int
+    device_id: str
+    limits: Document
+    version: int
+    epoch: str | None
+    seq: int
+    evaluated_until: datetime | None
+    blocked_since: datetime | None
+    state: Document
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLog:
+    """One epoch that the follower has not left yet, as the ledger has it.
+
+    Attributes:
+        number: order of first commit among the device's epochs.
+        opened: entry 1 has arrived, so ``previous`` is known.
+        previous: the epoch before this one on the same disk.
+        head: newest sequence the device has told of.
+        upto: everything up to here is received, refused or lost; ``upto + 1`` is not.
+        gapped: something above ``upto`` has arrived.
+        stored: at least one entry that counts (not late) is in the database.
+    """
+
+    epoch: str
+    number: int
+    opened: bool
+    previous: str | None
+    head: int
+    upto: int
+    gapped: bool
+    stored: bool
+
+    @property
+    def is_complete(self) -> bool:
+        return self.upto >= self.head and not self.gapped
+
+    @property
+    def has_content(self) -> bool:
+        return self.gapped or self.stored
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored log entry; ``body`` only of sessions and events, ``samples`` counted."""
+
+    seq: int
+    entry: int
+    kind: str
+    body: Document | None
+    boot: str
+    up_ms: int
+    first_at: datetime
+    last_at: datetime
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The samples of one entry in order: ``at_ms`` Unix ms, the channels asked for, and the mark bits."""
+
+    at_ms: Sequence[int]
+    channels: Mapping[str, Sequence[float | None]]
+    marks: Sequence[int | None]
+
+
+async def find_work(connection: AsyncConnection) -> list[Work]:
+    """Devices with entries that are not evaluated, those that can go on at once first."""
+    rows = await connection.execute(
+        text(
+            """
+            select l.device_id, coalesce(bool_or(l.epoch = s.epoch and l.upto > s.seq), false) as is_ready
+            from device_log l left join detector_state s on s.device_id = l.device_id
+            where not l.done
+              and case when l.epoch = s.epoch then l.upto > s.seq or not isempty(l.received)
+                       else l.upto > 0 or not isempty(l.received) end
+            group by l.device_id order by is_ready desc
+            """
+        )
+    )
+    return [Work(row.device_id, row.is_ready) for row in rows]
+
+
+async def claim(connection: AsyncConnection, device: int, *, version: int) -> Claim | None:
+    """Take a device for this transaction; None when another worker has it. First sight creates its row."""
+    for _ in range(2):
+        row = (await connection.execute(_CLAIM, {"device": device})).one_or_none()
+        if row is not None:
+            return Claim(**row._mapping)
+        made = await connection.execute(_FIRST_SIGHT, {"device": device, "version": version})
+        if not made.rowcount:
+            return None
+    return None
+
+
+_CLAIM = text(
+    """
+    select s.device_id as device, d.device_id, coalesce(m.limits, '{}') as limits, s.version, s.epoch, s.seq,
+           s.evaluated_until, s.blocked_since, s.state, clock_timestamp() as now
+    from detector_state s join device d on d.id = s.device_id left join device_model m on m.id = d.model_id
+    where s.device_id = :device for update of s skip locked
+    """
+)
+_FIRST_SIGHT = text(
+    "insert into detector_state (device_id, version) values (:device, :version) on conflict (device_id) do nothing"
+)
+
+
+async def save_claim(
+    connection: AsyncConnection,
+    claim: Claim,
+    *,
+    version: int,
+    epoch: str | None,
+    seq: int,
+    evaluated_until: datetime | None,
+    blocked_since: datetime | None,
+    state: Document,
+) -> None:
+    """Move the position of a claimed device, with what its detectors now remember."""
+    await connection.execute(
+        _SAVE_CLAIM,
+        {
+            "device": claim.device,
+            "version": version,
+            "epoch": epoch,
+            "seq": seq,
+            "evaluated_until": evaluated_until,
+            "blocked_since": blocked_since,
+            "state": dict(state),
+        },
+    )
+
+
+_SAVE_CLAIM = text(
+    """
+    update detector_state
+    set version = :version, epoch = :epoch, seq = :seq, evaluated_until = :evaluated_until,
+        blocked_since = :blocked_since, state = :state
+    where device_id = :device
+    """
+).bindparams(bindparam("state", type_=JSONB))
+
+
+async def read_open_logs(connection: AsyncConnection, device: int) -> list[OpenLog]:
+    """The epochs of a device that are not done."""
+    rows = await connection.execute(
+        text(
+            """
+            select epoch, number, opened, previous, head, upto, not isempty(received) as gapped,
+                   not isempty(received) or exists (
+                       select from log_entry e where e.device_id = l.device_id and e.epoch = l.epoch and not e.late
+                   ) as stored
+            from device_log l where device_id = :device and not done
+            """
+        ),
+        {"device": device},
+    )
+    return [OpenLog(**row._mapping) for row in rows]
+
+
+async def read_entries(
+    connection: AsyncConnection, device: int, epoch: str, *, after: int, upto: int, limit: int
+) -> list[Entry]:
+    """The first ``limit`` entries in (after, upto] that count, in order."""
+    e = log_entry.c
+    statement = (
+        select(
+            e.seq,
+            e.entry,
+            e.kind,
+            case((e.kind != "telemetry", e.body)).label("body"),
+            e.boot,
+            e.up.label("up_ms"),
+            e.first_at,
+            e.last_at,
+            e.samples,
+        )
+        .where(e.device_id == device, e.epoch == epoch, e.seq > after, e.seq <= upto, ~e.late)
+        .order_by(e.seq)
+        .limit(limit)
+    )
+    return [Entry(**row._mapping) for row in await connection.execute(statement)]
+
+
+async def read_samples(
+    connection: AsyncConnection, device: int, entries: Sequence[Entry], channels: Iterable[str]
+) -> dict[int, Samples]:
+    """The samples of telemetry entries, by entry number. The entries should lie close together in event time."""
+    if not entries:
+        return {}
+    names = list(channels)
+    t = telemetry.c
+    # Samples of one instant have no order of their own: their values give them one, the same at every reading.
+    order = [t.event_at, *(t[name] for name in names), t.marks]
+    columns = [
+        func.array_agg(aggregate_order_by(column, *order), type_=ARRAY(BigInteger)).label(f"c{i}")
+        for i, column in enumerate(
+            [cast(extract("epoch", t.event_at) * 1000, BigInteger), t.marks, *(t[name] for name in names)]
+        )
+    ]
+    statement = (
+        select(t.entry, *columns)
+        .where(
+            t.device_id == device,
+            t.event_at.between(min(e.first_at for e in entries), max(e.last_at for e in entries)),
+            t.entry.in_([e.entry for e in entries]),
+        )
+        .group_by(t.entry)
+    )
+    found = {}
+    for row in await connection.execute(statement):
+        entry, at_ms, marks, *values = row._tuple()
+        found[entry] = Samples(at_ms, dict(zip(names, values, strict=True)), marks)
+    return found
+
+
+async def leave_epoch(connection: AsyncConnection, device: int, epoch: str, *, upto: int) -> bool:
+    """Call an epoch done that ends at ``upto``; False when something has arrived meanwhile, and it is not done."""
+    result = await connection.execute(
+        text(
+            """
+            update device_log set done = true
+            where device_id = :device and epoch = :epoch and upto = :upto and head <= upto and isempty(received)
+            """
+        ),
+        {"device": device, "epoch": epoch, "upto": upto},
+    )
+    return bool(result.rowcount)
+
+
+async def is_hole_old(
+    connection: AsyncConnection, device: int, *, since: datetime, lost_after: timedelta, recent: timedelta
+) -> bool:
+    """Whether newer entries still came ``lost_after`` the hole was seen, and then for ``recent`` without filling it."""
+    found = await connection.scalar(
+        text(
+            """
+            select exists (select from log_entry
+                           where device_id = :device and stored_at >= :since
+                             and stored_at <= clock_timestamp() - cast(:recent as interval))
+            """
+        ),
+        {"device": device, "since": since + lost_after, "recent": recent},
+    )
+    return bool(found)
+
+
+async def declare_lost(connection: AsyncConnection, device: int, epoch: str, *, lost_after: timedelta) -> int:
+    """Give up the missing entries of an epoch that newer ones have waited for ``lost_after``; returns how many.
+
+    Takes the device's row lock as ingest does, so that what arrives afterwards is late.
+    """
+    given = {"device": device, "epoch": epoch, "lost_after": lost_after}
+    await connection.execute(text("select from device where id = :device for no key update"), given)
+    end = await connection.scalar(_LAST_TO_GIVE_UP, given)
+    return int(await connection.scalar(_DECLARE_LOST, {**given, "end": end or 0}) or 0)
+
+
+_LAST_TO_GIVE_UP = text(
+    """
+    select case
+        when exists (select from log_entry
+                     where device_id = :device and epoch <> :epoch and not late
+                       and entry > coalesce((select max(entry) from log_entry
+                                             where device_id = :device and epoch = :epoch and not late), 0)
+                       and stored_at <= clock_timestamp() - cast(:lost_after as interval))
+        then l.head
+        else (select max(seq) from log_entry
+              where device_id = :device and epoch = :epoch and seq > l.upto and not late
+                and stored_at <= clock_timestamp() - cast(:lost_after as interval))
+        end
+    from device_log l where device_id = :device and epoch = :epoch
+    """
+)
+_DECLARE_LOST = text(
+    """
+    with gap as (
+        select upto, int8multirange(int8range(upto + 1, greatest(cast(:end as bigint), upto) + 1))
+                         - received - refused - lost as lost,
+               int8multirange(int8range(0, greatest(cast(:end as bigint), upto) + 1)) + received + refused + lost
+                         as settled
+        from device_log where device_id = :device and epoch = :epoch for update
+    ), settled as (
+        select lost, (select max(upper(r)) - 1 from unnest(settled) r where lower(r) = 0) as upto from gap
+    )
+    update device_log l
+    set lost = l.lost + s.lost, upto = s.upto,
+        received = l.received - int8multirange(int8range(0, s.upto + 1))
+    from settled s where l.device_id = :device and l.epoch = :epoch and not isempty(s.lost)
+    returning (select sum(upper(r) - lower(r)) from unnest(s.lost) r)
+    """
+)
+
+
+async def project_event(
+    connection: AsyncConnection, device: int, epoch: str, entry: Entry, *, type: str, data: Document
+) -> None:
+    """Write the row of an event entry."""
+    values = {"device_id": device, "epoch": epoch, "seq": entry.seq, "type": type, "event_at": entry.first_at}
+    await connection.execute(insert(event).values(**values, data=dict(data)).on_conflict_do_nothing())
+
+
+async def project_session(
+    connection: AsyncConnection,
+    device: int,
+    session_id: str,
+    *,
+    op: str,
+    at: datetime,
+    outcome: str | None,
+    totals: Mapping[str, float | None],
+) -> None:
+    """Write what a session entry tells; called in log order. ``totals`` replace earlier ones, None leaves them."""
+    told: dict[str, object] = {name: value for name, value in totals.items() if value is not None}
+    if op == "start":
+        told["started_at"] = at
+    if op == "end":
+        told |= {"ended_at": at, "outcome": outcome}
+    statement = insert(session).values(device_id=device, session_id=session_id, last_at=at, **told)
+    last_at = func.greatest(session.c.last_at, statement.excluded.last_at)
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["device_id", "session_id"], set_={**told, "last_at": last_at})
+    )
+
+
+async def note_change(connection: AsyncConnection, topic: str, device: int, body: Document) -> None:
+    """Tell the feed that something of a topic (``alarm``, ``session``) changed."""
+    await connection.execute(insert(change).values(topic=topic, device_id=device, body=dict(body)))

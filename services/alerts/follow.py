@@ -1,0 +1,128 @@
+"""The follower's loop: find devices with something to read, and take each one step at a time, several at once.
+
+Polling guarantees that nothing is left; the claim in the database guarantees that no device is taken twice.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from dermafleet.errors import TransientError
+from dermafleet.logs import get_logger
+from dermafleet.storage import follow
+from dermafleet.storage.engine import translate
+from services.alerts import metrics
+from services.alerts.step import Patience, step
+
+WORKERS = 4
+"""Steps at once: while one waits for the database another computes. More processes use more cores."""
+MAX_STEPS = 20
+"""Of one device in a row; then the others have their turn."""
+QUIET_S = 1.0
+"""How long a device that did not move, though it has entries, is left alone: it waits for missing ones."""
+FAILED_QUIET_S = 60.0
+"""Likewise one whose evaluation failed: it needs another version, or another limit in its model."""
+_BACKOFF_S = (0.2, 10.0)
+
+_log = get_logger()
+
+
+class Follower:
+    """Follows all devices until told to stop. One per process; any number of processes."""
+
+    def __init__(self, engine: AsyncEngine, *, patience: Patience, poll: timedelta, workers: int = WORKERS) -> None:
+        self._engine = engine
+        self._patience = patience
+        self._poll_s = poll.total_seconds()
+        self._workers = workers
+        self._quiet_until: dict[int, float] = {}
+        self._failed_until: dict[int, float] = {}
+        self.trouble: str | None = "has not polled the database yet"
+        """Why the process is not ready; None once a poll has been worked off."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; a step under way is finished. A database that is away is waited for."""
+        backoff_s = _BACKOFF_S[0]
+        while not stop.is_set():
+            try:
+                moved = await self.poll(stop)
+            except TransientError as error:
+                if self.trouble != (trouble := "the database does not answer"):
+                    _log.warning("Waiting for the database", error=str(error))
+                self.trouble = trouble
+                metrics.failures.labels("transient").inc()
+                await _sleep(stop, backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
+                backoff_s = min(2 * backoff_s, _BACKOFF_S[1])
+                continue
+            if self.trouble is not None:
+                _log.info("Following the devices' logs")
+            self.trouble, backoff_s = None, _BACKOFF_S[0]
+            if not moved:
+                await _sleep(stop, self._poll_s)
+
+    async def poll(self, stop: asyncio.Event) -> bool:
+        """Look once for devices with something to read and take them on; True if one of them moved.
+
+        Raises:
+            TransientError: the database; what was begun is undone and will be found again.
+        """
+        with translate():
+            async with self._engine.connect() as connection:
+                found = await follow.find_work(connection)
+        now = time.monotonic()
+        self._quiet_until = {device: until for device, until in self._quiet_until.items() if until > now}
+        self._failed_until = {device: until for device, until in self._failed_until.items() if until > now}
+        devices = [
+            work.device
+            for work in found
+            if work.device not in self._failed_until and (work.is_ready or work.device not in self._quiet_until)
+        ]
+        metrics.pending.set(len(devices))
+        random.shuffle(devices)  # so that several processes seldom try the same one
+        queue = deque(devices)
+        results = await asyncio.gather(*(self._work(queue, stop) for _ in range(self._workers)), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return True in results
+
+    async def _work(self, queue: deque[int], stop: asyncio.Event) -> bool:
+        moved = False
+        while queue and not stop.is_set():
+            moved |= await self._take(queue.popleft(), stop)
+        return moved
+
+    async def _take(self, device: int, stop: asyncio.Event) -> bool:
+        """Take one device some steps further; True if it moved."""
+        for taken in range(MAX_STEPS):
+            if stop.is_set():
+                return taken > 0
+            try:
+                with metrics.step_seconds.time():
+                    moved = await step(self._engine, device, self._patience)
+            except TransientError:
+                raise
+            except Exception:
+                # Data never ends the process: this device waits for a repaired version, the others go on.
+                _log.exception("Evaluating a device failed", device=device)
+                metrics.failures.labels("permanent").inc()
+                self._failed_until[device] = time.monotonic() + FAILED_QUIET_S
+                return False
+            if not moved:
+                if taken == 0:
+                    self._quiet_until[device] = time.monotonic() + QUIET_S
+                return taken > 0
+        return True
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    """Wait, but not beyond `stop`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

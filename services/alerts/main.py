@@ -1,0 +1,56 @@
+"""The alerts process: follows the devices' logs in the database and keeps their alarms."""
+
+import asyncio
+import signal
+from contextlib import ExitStack
+from datetime import timedelta
+
+from dermafleet.logs import get_logger
+from dermafleet.metrics import serve
+from dermafleet.settings import Settings
+from dermafleet.storage.engine import make_engine
+from services.alerts.follow import WORKERS, Follower
+from services.alerts.step import Patience
+
+_log = get_logger()
+
+
+def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; returns within `settings.stop_s` of it.
+
+    Raises:
+        SettingError: before any work, a setting is missing or wrong.
+    """
+    url = settings.need_database()
+    asyncio.run(_run(settings, url))
+
+
+async def _run(settings: Settings, url: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    engine = make_engine(url, WORKERS + 1, application_name="dermafleet-alerts")
+    patience = Patience(timedelta(seconds=settings.hole_alarm_s), timedelta(seconds=settings.hole_lost_s))
+    follower = Follower(engine, patience=patience, poll=timedelta(milliseconds=settings.poll_ms))
+    with ExitStack() as stack:
+        if settings.metrics_port is not None:
+            stack.enter_context(serve(settings.metrics_host, settings.metrics_port, lambda: follower.trouble))
+        await _run_until(follower, stop, stop_s=settings.stop_s)
+    await engine.dispose()
+    _log.info("Alerts stopped")
+
+
+async def _run_until(follower: Follower, stop: asyncio.Event, *, stop_s: float) -> None:
+    """Run the follower; after `stop` it may finish its steps; one that takes too long is cancelled and thereby undone."""
+    work = asyncio.create_task(follower.run(stop))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    _, late = await asyncio.wait({work}, timeout=stop_s * 0.8)
+    if late:
+        _log.warning("Cancelling a step that takes too long to stop")
+        work.cancel()
+        await asyncio.wait({work}, timeout=stop_s * 0.1)
+    if work.done() and not work.cancelled():
+        work.result()

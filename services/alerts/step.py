@@ -1,0 +1,193 @@
+"""One step of one device: claim it, read on, decide, and write everything with the new position in one transaction."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from dermafleet.storage import alarms, follow
+from dermafleet.storage.engine import translate
+from dermafleet.storage.follow import Claim, Entry
+from services.alerts import evaluate, holes, lifecycle, metrics
+from services.alerts.limits import decode_limits
+from services.alerts.observation import Observation, Origin
+from services.alerts.order import Blocked, Idle, Move, Position, Read, find_next
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long newer entries wait for a missing one: before it is named, and before it is declared lost."""
+
+    alarm_after: timedelta = timedelta(minutes=15)
+    lost_after: timedelta = timedelta(days=1)
+
+
+async def step(engine: AsyncEngine, device: int, patience: Patience) -> bool:
+    """Take one device's evaluation one step further; True = it moved and there may be more.
+
+    Safe to call from any number of tasks and processes: whoever finds the device taken moves nothing.
+
+    Raises:
+        TransientError: the database; nothing was written, or all of it.
+    """
+    with translate():
+        async with engine.begin() as connection:
+            claim = await follow.claim(connection, device, version=evaluate.VERSION)
+            if claim is None:
+                return False
+            return await _Step(connection, claim, patience).run()
+
+
+class _Step:
+    """The transaction of one step."""
+
+    def __init__(self, connection: AsyncConnection, claim: Claim, patience: Patience) -> None:
+        self._connection = connection
+        self._claim = claim
+        self._patience = patience
+        self._memory = evaluate.recall(claim.state, claim.version)
+
+    async def run(self) -> bool:
+        logs = await follow.read_open_logs(self._connection, self._claim.device)
+        match find_next(logs, Position(self._claim.epoch, self._claim.seq)):
+            case Read() as read:
+                return await self._read(read)
+            case Move() as move:
+                return await self._move(move)
+            case Blocked() as hole:
+                return await self._wait(hole)
+            case Idle():
+                return False
+
+    async def _read(self, read: Read) -> bool:
+        claim, limit = self._claim, evaluate.MAX_ENTRIES
+        found = await follow.read_entries(
+            self._connection, claim.device, read.epoch, after=read.after, upto=read.upto, limit=limit
+        )
+        entries = evaluate.cut_step(found)
+        is_all = len(found) < limit and len(entries) == len(found)
+        observations = await self._take(read.epoch, entries)
+        seq = read.upto if is_all else entries[-1].seq
+        if claim.blocked_since is not None:
+            observations.append(holes.unblocked(Origin(read.epoch, seq), now=claim.now))
+        await self._judge(observations)
+        until = max((entry.last_at for entry in entries), default=claim.evaluated_until)
+        if until is not None and claim.evaluated_until is not None:
+            until = max(until, claim.evaluated_until)
+        await self._save(Position(read.epoch, seq), until, blocked_since=None)
+        metrics.entries.inc(len(entries))
+        metrics.samples.inc(sum(entry.samples for entry in entries))
+        return True
+
+    async def _take(self, epoch: str, entries: Iterable[Entry]) -> list[Observation]:
+        """Show entries in order to detectors and projections."""
+        device = self._claim.device
+        limits = decode_limits(self._claim.limits)
+        blocks = [entry for entry in entries if entry.kind == "telemetry"]
+        samples = await follow.read_samples(self._connection, device, blocks, evaluate.NEEDED_CHANNELS)
+        observations: list[Observation] = []
+        for entry in entries:
+            if entry.kind == "session":
+                await self._project_session(entry)
+            elif entry.kind == "event":
+                body = evaluate.read_event(entry)
+                await follow.project_event(self._connection, device, epoch, entry, type=body.type, data=body.data)
+            elif entry.entry in samples:
+                observations += evaluate.detect(self._memory, epoch, entry, samples[entry.entry], limits)
+        return observations
+
+    async def _project_session(self, entry: Entry) -> None:
+        device, told = self._claim.device, evaluate.read_session(entry)
+        await follow.project_session(
+            self._connection, device, told.session_id, op=told.op, at=told.at, outcome=told.outcome, totals=told.totals
+        )
+        if told.op in ("start", "end"):
+            body = {"session_id": told.session_id, "op": told.op}
+            await follow.note_change(self._connection, "session", device, body)
+
+    async def _move(self, move: Move) -> bool:
+        claim = self._claim
+        if move.leaving is not None:
+            left = await follow.leave_epoch(self._connection, claim.device, move.leaving, upto=move.left_at)
+            if not left:
+                return True
+        if claim.blocked_since is not None:
+            await self._judge([holes.unblocked(Origin(move.epoch, 0), now=claim.now)])
+        await self._save(Position(move.epoch, 0), claim.evaluated_until, blocked_since=None)
+        return True
+
+    async def _wait(self, hole: Blocked) -> bool:
+        """Note since when, say so after a while, and give up in the end. Moves nothing by itself."""
+        claim, patience = self._claim, self._patience
+        position = Position(claim.epoch, claim.seq)
+        if claim.blocked_since is None:
+            await self._save(position, claim.evaluated_until, blocked_since=claim.now)
+            return False
+        waited = claim.now - claim.blocked_since
+        if waited >= patience.alarm_after:
+            if hole.otherwise is not None:
+                return await self._move(hole.otherwise)
+            origin = Origin(hole.epoch, hole.seq)
+            since = claim.blocked_since
+            await self._judge([holes.blocked(origin, since=since, at=since + patience.alarm_after)])
+        if waited >= patience.lost_after and await follow.is_hole_old(
+            self._connection,
+            claim.device,
+            since=claim.blocked_since,
+            lost_after=patience.lost_after,
+            recent=min(patience.alarm_after, patience.lost_after),
+        ):
+            lost = await follow.declare_lost(self._connection, claim.device, hole.epoch, lost_after=patience.lost_after)
+            metrics.lost.inc(lost)
+            return lost > 0
+        return False
+
+    async def _judge(self, observations: list[Observation]) -> None:
+        """Bring the device's alarms up to what was observed, and note when standing ones were last seen."""
+        seen = evaluate.last_seen(self._memory)
+        if not observations and not seen:
+            return
+        stored = await alarms.lock_alarms(self._connection, self._claim.device)
+        standing = {(alarm.component, alarm.fault): alarm for alarm in stored}
+        for observation in observations:
+            key = (observation.component, observation.fault)
+            decision = lifecycle.decide(self._claim.device_id, standing.get(key), observation)
+            if decision.alarm is None:
+                continue
+            if decision.alarm != standing.get(key):
+                await alarms.save_alarm(self._connection, self._claim.device, decision.alarm)
+            standing[key] = decision.alarm
+            if decision.transition is not None:
+                await self._tell(decision, observation)
+        for key, at in seen.items():
+            await self._see(standing.get(key), at)
+
+    async def _tell(self, decision: lifecycle.Decision, observation: Observation) -> None:
+        if decision.alarm is None or decision.transition is None:
+            return
+        data = {
+            "severity": decision.alarm.severity,
+            "confidence": observation.confidence,
+            "at_entry": str(observation.origin),
+            "detail": dict(observation.detail),
+        }
+        told = alarms.Step(decision.transition, observation.at, alarms.FOLLOWER, decision.reason, data)
+        await alarms.add_step(self._connection, self._claim.device, decision.alarm.id, told)
+        metrics.transitions.labels(observation.fault, decision.transition).inc()
+
+    async def _see(self, alarm: alarms.Alarm | None, at: datetime) -> None:
+        if alarm is not None and alarm.standing != "cleared" and at > alarm.last_at:
+            await alarms.save_alarm(self._connection, self._claim.device, replace(alarm, last_at=at))
+
+    async def _save(self, position: Position, until: datetime | None, *, blocked_since: datetime | None) -> None:
+        await follow.save_claim(
+            self._connection,
+            self._claim,
+            version=evaluate.VERSION,
+            epoch=position.epoch,
+            seq=position.seq,
+            evaluated_until=until,
+            blocked_since=blocked_since,
+            state=evaluate.to_document(self._memory),
+        )
