@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -38,22 +39,37 @@ class Process:
 
     def end(self, number: signal.Signals, *, timeout_s: float) -> None:
         """Ask it to end and, when time is up, kill it; returns when it is gone. Harmless when it is gone already."""
+        with self._held() as handle:
+            for each in (number, signal.SIGKILL):
+                if handle is None or _has_ended(handle, 0):
+                    return
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, each)
+                _has_ended(handle, timeout_s)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it has ended; False if it still runs when time is up."""
+        with self._held() as handle:
+            return handle is None or _has_ended(handle, timeout_s)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[int | None]:
+        """A handle of this very process, or None if it is gone. While it is held, the number means no other."""
         try:
             handle = os.pidfd_open(self.pid)
         except OSError:
+            yield None
             return
         try:
-            if not self.is_alive():  # checked after the handle is ours: from here on the number cannot be reused
-                return
-            ended = select.poll()
-            ended.register(handle, select.POLLIN)
-            for each in (number, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(handle, each)
-                if ended.poll(timeout_s * 1000):
-                    return
+            yield handle if self.is_alive() else None
         finally:
             os.close(handle)
+
+
+def _has_ended(handle: int, timeout_s: float) -> bool:
+    ended = select.poll()
+    ended.register(handle, select.POLLIN)
+    return bool(ended.poll(timeout_s * 1000))
 
 
 def _start_of(pid: int) -> str | None:
