@@ -1,0 +1,103 @@
+/** What the charts of a device page show: one window of time, its samples, and how it follows the present.
+ *
+ * The stream is heard before the samples are fetched and its events are kept meanwhile, so that none falls in between.
+ */
+import { api, ask } from "../api/client";
+import { Resource } from "../api/resource.svelte";
+import type { TelemetryEvent } from "../api/types";
+import { clock } from "../clock.svelte";
+import { throttle } from "../live/throttle";
+import { continues, extend, fromTelemetry, noSamples, type Samples } from "./series";
+
+export const RANGES = { "15m": 900_000, "1h": 3_600_000, "24h": 86_400_000, "7d": 604_800_000 };
+export type Range = keyof typeof RANGES;
+
+/** About two per pixel of the widest chart. */
+const POINTS = 1500;
+/** Samples that arrive late belong into the middle of what is shown: it is loaded again, not more often than this. */
+const LATE_MS = 5000;
+
+export class Timeline {
+  samples = $state.raw<Samples>(noSamples);
+  readonly #fetched = new Resource<Samples>();
+  readonly #deviceId: string;
+  readonly #late = throttle(() => void this.load(), LATE_MS);
+  #range = $state<Range>("15m");
+  #atMs = $state<number | null>(null);
+  #waiting: TelemetryEvent[] | null = null;
+
+  constructor(deviceId: string) {
+    this.#deviceId = deviceId;
+  }
+
+  get spanMs(): number {
+    return RANGES[this.#range];
+  }
+
+  get isLive(): boolean {
+    return this.#atMs === null;
+  }
+
+  get toMs(): number {
+    if (this.#atMs !== null) return this.#atMs;
+    const step = Math.max(1000, this.spanMs / 1000);
+    return Math.max(Math.ceil(clock.nowMs / step) * step, this.samples.t.at(-1) ?? 0);
+  }
+
+  get fromMs(): number {
+    return this.toMs - this.spanMs;
+  }
+
+  get problem() {
+    return this.#fetched.problem;
+  }
+
+  get hasLoaded(): boolean {
+    return this.#fetched.data !== null;
+  }
+
+  /** Machines sample once a minute when idle: a longer silence is a break in the line. */
+  get gapMs(): number {
+    return Math.max(90_000, 2.5 * (this.samples.bucketMs ?? 0));
+  }
+
+  /** Show another window; `atMs` is its end, null for the present. */
+  show(range: Range, atMs: number | null): void {
+    this.#range = range;
+    this.#atMs = atMs;
+    void this.load();
+  }
+
+  async load(): Promise<void> {
+    this.#waiting ??= [];
+    const toMs = this.#atMs ?? Date.now();
+    const query = {
+      from: new Date(toMs - this.spanMs).toISOString(),
+      // The present has no end, for a machine whose clock is ahead.
+      ...(this.#atMs === null ? {} : { to: new Date(toMs).toISOString() }),
+      points: POINTS,
+    };
+    const path = { device_id: this.#deviceId };
+    const url = "/api/v1/devices/{device_id}/telemetry";
+    await this.#fetched.load(async (signal) =>
+      fromTelemetry(await ask(api.GET(url, { params: { path, query }, signal }))),
+    );
+    if (this.#fetched.isLoading || this.#fetched.data === null) return;
+    const waiting = this.#waiting ?? [];
+    this.#waiting = null;
+    this.samples = waiting.reduce((samples, event) => extend(samples, event, this.fromMs), this.#fetched.data);
+  }
+
+  /** Samples just committed. */
+  take(event: TelemetryEvent): void {
+    if (!this.isLive) return;
+    if (this.#waiting !== null) this.#waiting.push(event);
+    else if (continues(this.samples, event)) this.samples = extend(this.samples, event, this.fromMs);
+    else this.#late.ask();
+  }
+
+  stop(): void {
+    this.#late.stop();
+    this.#fetched.stop();
+  }
+}
