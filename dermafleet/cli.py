@@ -116,6 +116,7 @@ def demo(
     report: Annotated[Path | None, typer.Option(help="Write a JSON report here at the end.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API; default: a free one.")] = None,
     data_dir: Annotated[Path, typer.Option(help="Where the demo keeps its data.")] = Path("var/demo"),
+    verbose: Annotated[bool, typer.Option(help="Show the logs of all processes.")] = False,
 ) -> None:
     """Start PostgreSQL, a broker, ingest, alerts, API and simulated machines; Ctrl-C stops them all."""
     module = import_module("dermafleet.embedded.demo")
@@ -128,6 +129,7 @@ def demo(
         report=report,
         port=port,
         data_dir=data_dir,
+        verbose=verbose,
     )
     sys.exit(module.run(options))
 
