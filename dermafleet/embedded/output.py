@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 _ALARMING = re.compile(r"\b(warning|error|critical|fatal|panic|WRN|ERR|FTL|Traceback)\b", re.IGNORECASE)
+_EXPECTED = ("Plaintext passwords detected",)
+"""NATS on its own configuration file, which is readable by its owner alone and has random passwords."""
 _COLOURS = (36, 33, 32, 35, 34, 31)
 _RESET = "\x1b[0m"
 _NAME_WIDTH = 8
@@ -49,16 +51,22 @@ class Output:
             with path.open("ab") as file:
                 file.write(line)
             text = line.decode(errors="replace").rstrip()
-            if self._verbose or _ALARMING.search(text):
+            if self._verbose or is_trouble(text):
                 self.say(name, text)
 
-    def tail(self, name: str) -> str:
-        """The end of a process's log."""
+    def last_words(self, name: str) -> str:
+        """The last line of a process's log, and where to read the rest."""
         path = self.log_file(name)
-        return path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip() if path.exists() else ""
+        end = path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip() if path.exists() else ""
+        return f"{end.splitlines()[-1] if end else 'it said nothing'} (log: {path})"
 
     def log_file(self, name: str) -> Path:
         return self._folder / f"{name}.log"
+
+
+def is_trouble(line: str) -> bool:
+    """Whether a line of any of the programs' logs is a warning or worse, judged by the words they use for it."""
+    return bool(_ALARMING.search(line)) and not any(each in line for each in _EXPECTED)
 
 
 async def _read_line(stream: asyncio.StreamReader) -> bytes:

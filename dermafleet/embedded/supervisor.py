@@ -54,7 +54,7 @@ class Supervisor:
         """Start a program and return when it is ready; it is kept running from then on.
 
         Raises:
-            PermanentError: it ended before it was ready for the first time; the message has the end of its log.
+            PermanentError: it ended before it was ready; the message has the end of its log, and where to read on.
         """
         running = _Running(program)
         self._running.append(running)
@@ -111,7 +111,7 @@ class Supervisor:
             if running.stopping or (program.once and status == 0):
                 return status
             if not running.ready.is_set():
-                raise PermanentError(f"{program.name} did not start: {self._output.tail(program.name)}")
+                raise PermanentError(f"{program.name} did not start: {self._output.last_words(program.name)}")
             if _now() - started > _STEADY_S:
                 delay_s = _FIRST_DELAY_S
             wait_s = random.uniform(delay_s / 2, delay_s)  # noqa: S311  # jitter

@@ -1,0 +1,142 @@
+"""``./fleet demo`` as a user meets it: three machines, in a folder with a space."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+
+from dermafleet.embedded.broker import connection_problem
+from tests.running_demo import STOP_S, RunningDemo
+from tests.waiting import until
+
+NAMES = {"postgres", "broker", "ingest", "alerts", "api", "machines"}
+DEADLINE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    with RunningDemo(tmp_path_factory.mktemp("demo with space") / "data", "--devices", "3") as demo:
+        yield demo
+
+
+def test_demo_json_tells_how_to_reach_everything_and_is_private(demo: RunningDemo) -> None:
+    info = demo.read_info()
+    assert set(info) == {"api_url", "email", "password", "api_key", "mqtt_url", "database_url", "pids"}
+    assert set(info["pids"]) == NAMES
+    assert (demo.data_dir / "demo.json").stat().st_mode & 0o777 == 0o600
+    assert demo.data_dir.stat().st_mode & 0o777 == 0o700
+    assert urlsplit(info["mqtt_url"]).username == "GUEST-1"
+    assert connection_problem(info["mqtt_url"]) is None
+    with psycopg.connect(info["database_url"]) as connection:
+        assert connection.execute("select count(*) from site").fetchone() == (4,)
+
+
+def test_printed_user_can_log_in(demo: RunningDemo) -> None:
+    body = {"email": demo.info["email"], "password": demo.info["password"]}
+    with httpx.Client(base_url=demo.info["api_url"] + "/api/v1", trust_env=False) as client:
+        headers = {"X-Requested-With": "dermafleet"}
+        assert client.post("/login", json=body, headers=headers).json()["email"] == demo.info["email"]
+        assert client.get("/me").status_code == 200
+
+
+def test_samples_of_every_machine_arrive(demo: RunningDemo) -> None:
+    with demo.api() as api:
+        for device_id in ("D-0001", "D-0002", "D-0003"):
+            path = f"/devices/{device_id}/completeness"
+            until(lambda path=path: api.get(path).json()["samples_stored"] > 0, deadline_s=DEADLINE_S)  # type: ignore[misc]
+        assert api.get("/fleet/summary").json()["devices"] == 4
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_killed_process_is_replaced_and_samples_go_on(demo: RunningDemo, name: str) -> None:
+    old = demo.children()[name]
+    old.end(signal.SIGKILL, timeout_s=STOP_S)
+    until(lambda: demo.read_info()["pids"][name] != old.pid, deadline_s=DEADLINE_S)
+    with psycopg.connect(_reachable(demo), autocommit=True) as connection:
+        count = "select count(*) from telemetry"
+        before = connection.execute(count).fetchone()
+        assert before is not None
+        until(lambda: (connection.execute(count).fetchone() or (0,))[0] > before[0], deadline_s=DEADLINE_S, what=name)
+
+
+def test_second_demo_in_the_same_folder_is_refused_in_one_line(demo: RunningDemo) -> None:
+    second = _demo_command(demo.data_dir)
+    assert second.returncode == 1
+    assert second.stderr.startswith("dermafleet: a demo already runs in ")
+    assert second.stderr.count("\n") == 1
+
+
+def test_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = _demo_command(tmp_path / "data", "--port", str(port))
+    assert refused.returncode == 2
+    assert f"--port {port} is taken" in refused.stderr
+
+
+def test_ctrl_c_stops_all_in_time_and_the_next_start_finds_the_data(tmp_path: Path) -> None:
+    with RunningDemo(tmp_path / "data", "--devices", "1") as demo:
+        with demo.api() as api:
+            until(lambda: api.get("/devices/D-0001/completeness").json()["samples_stored"], deadline_s=DEADLINE_S)
+        children, process = demo.children(), demo.process
+        assert process is not None
+        assert set(children) == NAMES
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(2 * STOP_S) == 0
+        assert time.monotonic() - started < STOP_S
+        assert [name for name, child in children.items() if child.is_alive()] == []
+        assert not (demo.data_dir / "demo.json").exists()
+    with RunningDemo(tmp_path / "data", "--devices", "1") as demo, demo.api() as api:
+        assert api.get("/devices/D-0001/completeness").json()["samples_stored"] > 0
+
+
+def test_killed_demo_leaves_no_process_and_starts_again(tmp_path: Path) -> None:
+    with RunningDemo(tmp_path / "data", "--devices", "1") as demo:
+        children = demo.children()
+        assert demo.process is not None
+        demo.process.kill()
+        assert [name for name, child in children.items() if not child.wait(DEADLINE_S)] == []
+    with RunningDemo(tmp_path / "data", "--devices", "1"):
+        pass
+
+
+def test_run_for_some_seconds_ends_with_a_report(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = _demo_command(tmp_path / "data", "--port", "0", "--devices", "2", "--for", "8", "--report", str(report))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    assert found["samples_stored"] > 0
+    assert (found["entries_lost"], found["entries_missing"]) == (0, 0)
+    assert found["latency_ms_p50"] < 5000
+
+
+def _reachable(demo: RunningDemo) -> str:
+    """The database's URL, once it answers: it may be the one that was killed."""
+    url: str = demo.info["database_url"]
+
+    def answers() -> bool:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    until(answers, deadline_s=DEADLINE_S)
+    return url
+
+
+def _demo_command(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dermafleet", "demo", "--data-dir", str(data_dir), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
