@@ -7,6 +7,7 @@ the lock of its `detector_state` row, so a dead process holds nothing.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, bindparam, case, cast, extract, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, insert
@@ -252,7 +253,8 @@ async def read_samples(
     )
     found = {}
     for row in await connection.execute(statement):
-        entry, at_ms, marks, *values = row._tuple()
+        fields: tuple[Any, ...] = tuple(row)  # as many as there are channels, so no type holds for all
+        entry, at_ms, marks, *values = fields
         found[entry] = Samples(at_ms, dict(zip(names, values, strict=True)), marks)
     return found
 

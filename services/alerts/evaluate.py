@@ -1,4 +1,4 @@
-"""What the entries of one step mean: from stored entries and what the detectors remember to what is to be written. Pure.
+"""What the entries of one step mean: from stored entries and what the detectors remember to what is written. Pure.
 
 The result of a whole log does not depend on how it is cut into steps.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from dermafleet.contracts.channels import CHANNEL_BY_NAME, CHANNELS
 from dermafleet.storage.follow import Document, Entry, Samples
 from services.alerts.detectors import filter_clogged
+from services.alerts.detectors.filter_clogged import State as FilterState
 from services.alerts.limits import Limits
 from services.alerts.observation import Block, Observation
 
@@ -32,7 +33,7 @@ MAX_PAUSE = timedelta(days=1)
 class Memory(msgspec.Struct):
     """What the detectors remember of one device; JSON in `detector_state.state`."""
 
-    filter_clogged: filter_clogged.State = msgspec.field(default_factory=filter_clogged.State)
+    filter_clogged: FilterState = msgspec.field(default_factory=FilterState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def recall(document: Document, version: int) -> Memory:
     except msgspec.ValidationError:
         return Memory()
     if memory.filter_clogged.version != filter_clogged.VERSION:
-        memory.filter_clogged = filter_clogged.State()
+        memory.filter_clogged = FilterState()
     return memory
 
 

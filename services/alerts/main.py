@@ -42,7 +42,7 @@ async def _run(settings: Settings, url: str) -> None:
 
 
 async def _run_until(follower: Follower, stop: asyncio.Event, *, stop_s: float) -> None:
-    """Run the follower; after `stop` it may finish its steps; one that takes too long is cancelled and thereby undone."""
+    """Run the follower; after `stop` it may finish its steps; one that takes too long is cancelled, that is, undone."""
     work = asyncio.create_task(follower.run(stop))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)

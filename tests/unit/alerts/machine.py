@@ -1,0 +1,100 @@
+"""A machine that writes a log, entry by entry, as an agent would; tests deliver it as they like."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+from dermafleet.contracts.envelope import Header
+from dermafleet.contracts.records import Event, Session
+from dermafleet.contracts.telemetry import ClockState, Telemetry
+from dermafleet.contracts.topics import Kind
+
+LIMIT_KPA = 5.0
+RATED_LPM = 30.0
+START_MS = 1_790_000_000_000
+
+Content = Telemetry | Session | Event
+
+
+class Stamp(TypedDict):
+    boot: str
+    at: int
+    up: int
+    clock: ClockState
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of the machine's log."""
+
+    epoch: str
+    seq: int
+    kind: Kind
+    content: Content
+
+    def header(self, *, low: tuple[str, int], head: int) -> Header:
+        return Header(epoch=self.epoch, seq=self.seq, low=low, head=head, now_boot="b", now_up=0)
+
+
+@dataclass
+class Machine:
+    """Its clock runs on with every sample; `log` is the whole log in order."""
+
+    step_ms: int = 3000
+    now_ms: int = START_MS
+    log: list[Item] = field(default_factory=list)
+    _epochs: int = 0
+
+    @property
+    def epoch(self) -> str:
+        return f"{self._epochs:016x}"
+
+    def heads(self) -> dict[str, int]:
+        """The newest sequence of each epoch."""
+        return {item.epoch: item.seq for item in self.log}
+
+    def open(self, *, forgets: bool = False) -> None:
+        """Start the agent: a new epoch, on the same disk or on an empty one."""
+        before = None if forgets or not self.log else [self.log[-1].epoch, self.log[-1].seq]
+        self._epochs += 1
+        self.event("opened", {"previous": before})
+
+    def event(self, type: str, data: Mapping[str, object]) -> None:
+        self._append("event", Event(type=type, **self._stamp(), data=dict(data)))
+
+    def drop(self, lost: Sequence[Item]) -> None:
+        """Announce entries evicted without an ack."""
+        ranges: dict[str, list[list[int]]] = {}
+        for item in lost:
+            ranges.setdefault(item.epoch, []).append([item.seq, item.seq])
+        self.event("dropped", {"ranges": ranges})
+
+    def session(self, op: Literal["start", "checkpoint", "end"], id: str, seconds: float | None = None) -> None:
+        outcome: Literal["completed"] | None = "completed" if op == "end" else None
+        self._append("session", Session(op=op, session=id, **self._stamp(), pump_s=seconds, outcome=outcome))
+
+    def block(self, ratios: Sequence[float], *, flow_lpm: float = RATED_LPM, pump_on: float = 1.0) -> None:
+        """Samples with the filter at these shares of its limit."""
+        count = len(ratios)
+        stamp = self._stamp()
+        telemetry = Telemetry(
+            boot=stamp["boot"],
+            up=stamp["up"],
+            t0=stamp["at"],
+            clock="synced",
+            dt=[i * self.step_ms for i in range(count)],
+            ch={
+                "filter_dp_kpa": [ratio * LIMIT_KPA * flow_lpm / RATED_LPM for ratio in ratios],
+                "flow_lpm": [flow_lpm] * count,
+                "pump_on": [pump_on] * count,
+            },
+        )
+        self.now_ms += count * self.step_ms
+        self._append("telemetry", telemetry)
+
+    def _stamp(self) -> Stamp:
+        return {"boot": f"b{self._epochs}", "at": self.now_ms, "up": self.now_ms - START_MS, "clock": "synced"}
+
+    def _append(self, kind: Kind, content: Content) -> None:
+        seq = self.log[-1].seq + 1 if self.log and self.log[-1].epoch == self.epoch else 1
+        self.log.append(Item(self.epoch, seq, kind, content))
