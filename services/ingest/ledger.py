@@ -64,14 +64,19 @@ class Ledger:
     """The logs of one device while its row is locked: those not done, and those that the batch names."""
 
     logs: dict[str, Log] = field(default_factory=dict)
+    newest: int = 0
+    """The highest number among all the device's logs, also those not in here."""
+    new_epochs: int = 500
+    """How many more epochs this device may begin today: a device that restarts for ever must not fill the ledger."""
     max_ranges: int = 1000
     """A log more fragmented than this costs more per batch than a day of samples: the rest waits on the device."""
 
     def log(self, epoch: str) -> Log:
         """The log of an epoch, made if it is new."""
         if epoch not in self.logs:
-            newest = max((log.number for log in self.logs.values()), default=0)
-            self.logs[epoch] = Log(epoch, number=newest + 1)
+            self.newest = max(self.newest, *(log.number for log in self.logs.values()), 0) + 1
+            self.new_epochs -= 1
+            self.logs[epoch] = Log(epoch, number=self.newest)
         return self.logs[epoch]
 
     def admit(self, header: Header) -> Admission:
@@ -79,6 +84,8 @@ class Ledger:
 
         The caller stores a *new* or *late* entry and then calls `store`, or calls `refuse`.
         """
+        if self._is_excess(header.epoch):
+            return "fragmented"
         log = self.log(header.epoch)
         log.head = max(log.head, header.head)
         seq = header.seq
@@ -109,14 +116,18 @@ class Ledger:
             log.settle()
 
     def refuse(self, header: Header) -> None:
-        """Note that an admitted entry is in quarantine."""
-        log = self.logs[header.epoch]
-        log.refused = log.refused | RangeSet([(header.seq, header.seq)])
+        """Note that an admitted entry is in quarantine, even if `store` was called for it before."""
+        log, number = self.logs[header.epoch], RangeSet([(header.seq, header.seq)])
+        log.received = log.received - number
+        log.late = log.late - number
+        log.refused = log.refused | number
         log.settle()
 
     def note_low(self, header: Header) -> None:
         """Note that everything before ``header.low`` is gone, after the entry itself was admitted."""
         epoch, seq = header.low
+        if self._is_excess(epoch):
+            return
         log = self.log(epoch)
         if seq > log.low:
             log.low = seq
@@ -127,7 +138,7 @@ class Ledger:
         """Note what entry 1 of an epoch tells of the one before it."""
         log = self.logs[epoch]
         log.opened = True
-        if previous is None:
+        if previous is None or self._is_excess(previous[0]):
             return
         log.previous = previous[0]
         ancestor = self.log(previous[0])
@@ -138,11 +149,13 @@ class Ledger:
 
     def note_dropped(self, epoch: str, ranges: Iterable[Range]) -> None:
         """Note what the device says it has evicted without an ack."""
-        self._lose(self.log(epoch), ranges)
+        if not self._is_excess(epoch):
+            self._lose(self.log(epoch), ranges)
 
     def wanted(self, epoch: str, end: int) -> list[Range]:
         """Ranges of an epoch up to ``end`` that should still be on the device's disk, at most `MAX_WANT`."""
-        return list(self.logs[epoch].missing(end).ranges[:MAX_WANT])
+        log = self.logs[epoch]
+        return [] if log.done else list(log.missing(end).ranges[:MAX_WANT])
 
     def ancestors(self, log: Log) -> Iterator[Log]:
         """The known, unfinished epochs before this one on the same disk, nearest first."""
@@ -151,6 +164,9 @@ class Ledger:
             seen.add(log.previous)
             log = self.logs[log.previous]
             yield log
+
+    def _is_excess(self, epoch: str) -> bool:
+        return epoch not in self.logs and self.new_epochs <= 0
 
     def _lose_ancestors(self, log: Log) -> None:
         for ancestor in self.ancestors(log):
