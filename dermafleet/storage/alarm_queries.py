@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -58,8 +58,12 @@ class AlarmFilter:
     to_at: datetime | None = None
 
 
-AlarmKey = tuple[datetime, UUID]
-"""Place in the list: ``raised_at`` and id."""
+class AlarmKey(NamedTuple):
+    """An alarm's place in the list."""
+
+    raised_at: datetime
+    id: UUID
+
 
 _COLUMNS = """
 select a.id, d.device_id, d.label as device_label, site.id as site_id, site.name as site_name, site.time_zone,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,8 +26,12 @@ class SessionRow:
     longest_dwell_s: float | None
 
 
-SessionKey = tuple[datetime, str]
-"""Place in the list: ``began_at`` and session id."""
+class SessionKey(NamedTuple):
+    """A session's place in the list of its device."""
+
+    began_at: datetime
+    session_id: str
+
 
 _COLUMNS = """
 select s.session_id, d.device_id, coalesce(s.started_at, s.last_at) as began_at, s.started_at, s.last_at, s.ended_at,
