@@ -1,0 +1,90 @@
+"""The agent of one machine, from start to stop."""
+
+import logging
+import threading
+from typing import Any
+
+import msgspec
+
+from dermafleet import __version__
+from device_agent.clock import SystemClock
+from device_agent.drivers.sim import SimDriver
+from device_agent.local import LocalServer
+from device_agent.machine import Machine
+from device_agent.outbox import Outbox, open_outbox
+from device_agent.outbox_file import FILE_NAME
+from device_agent.recorder import Recorder
+from device_agent.runner import Runner
+from device_agent.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, stopping: threading.Event) -> None:
+    """Record and publish until asked to stop.
+
+    Raises:
+        SettingError: a setting is missing or wrong; nothing was started.
+    """
+    link = settings.link(settings.device_id, settings.mqtt_url)
+    clock = SystemClock(quality=settings.quality)
+    outbox = open_outbox(
+        settings.data_dir / FILE_NAME,
+        clock,
+        budget_bytes=settings.outbox_bytes(),
+        keep_acked_ms=settings.keep_acked_ms(),
+    )
+    machine = Machine(
+        link,
+        clock=clock,
+        driver=SimDriver(settings.seed, rate_hz=settings.rate_hz),
+        recorder=Recorder(settings.rates(), settings.session_rules()),
+        outbox=outbox,
+    )
+    runner = Runner([machine], period_s=1 / settings.rate_hz)
+    runner.start()
+    answers = {
+        "status": lambda: msgspec.json.encode(describe(machine)),
+        "outbox": lambda: msgspec.json.encode(outbox.list_entries()),
+    }
+    server = LocalServer(settings.data_dir, answers)
+    log.info("%s: runs, epoch %s", machine.device_id, outbox.epoch)
+    stopping.wait()
+    log.info("%s: stops", machine.device_id)
+    server.close()
+    runner.stop()
+    machine.stop(settings.stop_s)
+
+
+def describe(machine: Machine) -> dict[str, Any]:  # a JSON document for people
+    """What `status` shows of a running agent."""
+    link, live = machine.publisher.link_state(), machine.live()
+    return {
+        "running": True,
+        "device_id": machine.device_id,
+        "state": live.state,
+        "latest": live.latest,
+        "broker": link.broker,
+        "connected": link.connected,
+        "holding": link.holding,
+        "server": link.server,
+        "last_ack_at": link.last_ack_at,
+        "ack_time_s": link.ack_time_s,
+        **_describe_outbox(machine.outbox),
+    }
+
+
+def describe_stopped(outbox: Outbox) -> dict[str, Any]:  # a JSON document for people
+    """What `status` shows when no agent runs."""
+    return {"running": False, "server": outbox.recall("server"), **_describe_outbox(outbox)}
+
+
+def _describe_outbox(outbox: Outbox) -> dict[str, Any]:  # a JSON document for people
+    backlog = outbox.backlog()
+    return {
+        "agent": __version__,
+        "epoch": outbox.epoch,
+        "low": outbox.low(),
+        "head": outbox.head(),
+        "backlog": msgspec.to_builtins(backlog),
+    }

@@ -1,0 +1,169 @@
+"""One machine: driver → recorder → outbox → publisher, and its life from start to stop.
+
+`sample` is called by the sampling thread, `write` by a writing thread; the publisher has a thread of its own.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from dermafleet.contracts.envelope import Position
+from dermafleet.contracts.records import Session, encode_record
+from dermafleet.contracts.telemetry import encode_telemetry
+from dermafleet.errors import TransientError
+from device_agent.clock import Clock, Instant, StepWatch
+from device_agent.drivers import Driver
+from device_agent.entries import CLOCK_FLOOR, NO_FACTS, Facts, NewEntry, event_entry
+from device_agent.outbox import Outbox
+from device_agent.publisher import Link, Live, Publisher
+from device_agent.recorder import Cut, Recorder
+from device_agent.sessions import end_after_power_loss
+
+log = logging.getLogger(__name__)
+
+_OPEN_SESSION = "open_session"
+_FLOOR_EVERY_MS = 60_000
+_MAX_BATCH = 64
+
+Confirmed = Callable[[Sequence[tuple[Position, Cut]]], None]
+"""Told of telemetry entries after they were committed to disk."""
+
+
+class Machine:
+    """Everything that runs for one device."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        clock: Clock,
+        driver: Driver,
+        recorder: Recorder,
+        outbox: Outbox,
+        confirmed: Confirmed | None = None,
+    ) -> None:
+        self.device_id = link.device_id
+        self.outbox = outbox
+        self.samples_read = 0
+        self.samples_appended = 0
+        self._clock = clock
+        self._driver = driver
+        self._recorder = recorder
+        self._confirmed = confirmed
+        self._publisher = Publisher(link, outbox, clock, self.live)
+        self._writing = threading.Lock()
+        self._steps = StepWatch()
+        self._floor_at = 0
+        self._state = "idle"
+        self._is_paused = False
+
+    @property
+    def publisher(self) -> Publisher:
+        return self._publisher
+
+    @property
+    def ended(self) -> bool:
+        """The driver has no more samples, and all it gave are on disk."""
+        return self._driver.ended and not self._recorder.waiting
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._recorder.waiting)
+
+    def live(self) -> Live:
+        return Live(self._recorder.state(), self._recorder.latest)
+
+    def start(self) -> None:
+        """End what a power cut left open, and begin to publish."""
+        open_session = self.outbox.recall(_OPEN_SESSION)
+        if open_session is not None:
+            ended = end_after_power_loss(open_session.encode(), self.outbox.last_telemetry())
+            if ended is not None:
+                self.outbox.append([NewEntry("session", ended)], self._clock.now(), {_OPEN_SESSION: None})
+        self._publisher.start()
+
+    def sample(self, mono: float) -> None:
+        """Read what is due; returns at once when the disk is behind, since nothing may pile up in memory."""
+        recorder = self._recorder
+        now = self._clock.now()
+        while not recorder.is_full and (sample := self._driver.read(now)) is not None:
+            self.samples_read += 1
+            recorder.take(sample, mono)
+        self._note_pause(recorder.is_full)
+        if self._driver.ended:
+            recorder.cut()
+        recorder.flush(mono)
+        state = recorder.state()
+        if state != self._state:
+            self._state = state
+            self._publisher.wake()
+
+    def write(self) -> None:
+        """Put what waits on disk, at most one commit per call and batch; on failure it keeps waiting."""
+        with self._writing:
+            try:
+                self._write()
+            except TransientError as error:
+                log.warning("%s: %s", self.device_id, error)
+
+    def finish(self) -> None:
+        """No more samples: cut, end the session, write all."""
+        self._recorder.finish()
+        while self._recorder.waiting:
+            before = len(self._recorder.waiting)
+            self.write()
+            if len(self._recorder.waiting) == before:
+                log.error("%s: %d entries could not be written", self.device_id, before)
+                return
+
+    def stop(self, timeout_s: float) -> None:
+        """Say goodbye and close; call `finish` before."""
+        self._publisher.stop(timeout_s)
+        self._driver.close()
+        self.outbox.close()
+
+    def _write(self) -> None:
+        waiting = self._recorder.waiting
+        batch = [waiting[i] for i in range(min(len(waiting), _MAX_BATCH))]
+        now = self._clock.now()
+        step = self._steps.observe(now)
+        events = [event_entry("clock_step", now, {"by_ms": step})] if step is not None else []
+        if not batch and not events:
+            return
+        positions = self.outbox.append([*events, *map(_encode, batch)], now, _open_session(batch))[len(events) :]
+        for _ in batch:
+            waiting.popleft()
+        self._note_clock(now, stepped=step is not None)
+        self._confirm([(p, item) for p, item in zip(positions, batch, strict=True) if isinstance(item, Cut)])
+        self._publisher.wake()
+
+    def _confirm(self, written: list[tuple[Position, Cut]]) -> None:
+        self.samples_appended += sum(len(cut.taken) for _, cut in written)
+        if self._confirmed is not None and written:
+            self._confirmed(written)
+
+    def _note_clock(self, now: Instant, *, stepped: bool) -> None:
+        """Persist the floor and the boot's anchor, once a minute and after a step."""
+        if now.clock != "unset" and (stepped or now.at - self._floor_at >= _FLOOR_EVERY_MS):
+            self._floor_at = now.at
+            self.outbox.remember({CLOCK_FLOOR: str(now.at)})
+            self.outbox.note_anchor(now)
+
+    def _note_pause(self, is_full: bool) -> None:
+        if is_full != self._is_paused:
+            self._is_paused = is_full
+            log.warning("%s: sampling %s", self.device_id, "pauses: the disk is behind" if is_full else "goes on")
+
+
+def _open_session(batch: Sequence[Cut | Session]) -> Facts:
+    """What to remember about an open session, so that the next start can end it after a power cut."""
+    steps = [item for item in batch if isinstance(item, Session)]
+    if not steps:
+        return NO_FACTS
+    return {_OPEN_SESSION: None if steps[-1].op == "end" else encode_record(steps[-1]).decode()}
+
+
+def _encode(item: Cut | Session) -> NewEntry:
+    if isinstance(item, Session):
+        return NewEntry("session", encode_record(item))
+    return NewEntry("telemetry", encode_telemetry(item.block))

@@ -1,0 +1,167 @@
+"""The file under the outbox: its schema, how it is opened, and what happens when it cannot be read."""
+
+import logging
+import os
+import secrets
+import shutil
+import sqlite3
+from pathlib import Path
+
+from dermafleet.errors import SettingError, TransientError
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "outbox.db"
+
+_VERSION = 1
+_PAGE_BYTES = 4096
+_MIN_BUDGET_BYTES = 1024 * 1024
+_KEPT_BROKEN_FILES = 2
+_WAL_PAGES = 256
+"""Checkpoint at 1 MiB: a small write-ahead log leaves room for deletions on a full disk."""
+
+_SCHEMA = """
+create table if not exists life (
+  life integer primary key autoincrement,
+  epoch text not null unique,
+  boot text not null,
+  anchor integer,
+  head integer not null default 0
+);
+create table if not exists entry (
+  id integer primary key autoincrement,
+  life integer not null references life,
+  seq integer not null,
+  kind text not null,
+  raw blob not null,
+  bytes integer not null,
+  appended_at integer not null,
+  state integer not null default 0, -- 0 pending, 1 acked, 2 refused
+  acked_at integer,
+  unique (life, seq)
+);
+create index if not exists entry_pending on entry (id, bytes, appended_at) where state = 0;
+create index if not exists entry_settled on entry (state, id) where state > 0;
+create table if not exists meta (name text primary key, value text not null);
+"""
+
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+
+
+class _Unreadable(Exception):
+    """The file cannot serve as an outbox."""
+
+
+def open_file(path: Path, budget_bytes: int) -> tuple[sqlite3.Connection, str | None]:
+    """Open or create the outbox file for this process alone.
+
+    A file that cannot be read is moved aside and a new one made: monitoring goes on.
+
+    Returns:
+        the connection, and why the file was replaced (None if it was not).
+
+    Raises:
+        SettingError: the folder cannot be used, another agent holds the file, or a newer version wrote it.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"data_dir: {path.parent}: {error.strerror}") from error
+    try:
+        return _open(path, budget_bytes), None
+    except _Unreadable as error:
+        reason = str(error)
+    log.error("the outbox cannot be read and is replaced: %s", reason)
+    _move_aside(path)
+    try:
+        return _open(path, budget_bytes), reason
+    except _Unreadable as error:
+        raise SettingError(f"data_dir: {path}: {error}") from error
+
+
+def open_existing(path: Path) -> sqlite3.Connection:
+    """Open a file that is there, and leave it as it is.
+
+    Raises:
+        SettingError: it is not there, cannot be read, or an agent holds it.
+    """
+    if not path.exists():
+        raise SettingError(f"data_dir: {path}: there is no outbox yet")
+    try:
+        return _open(path, path.stat().st_size)
+    except _Unreadable as error:
+        raise SettingError(f"data_dir: {path}: {error}") from error
+
+
+def affordable_bytes(folder: Path, budget_bytes: int) -> int:
+    """The budget, or less where the disk has less than twice that to spare."""
+    used = sum(f.stat().st_size for f in folder.glob(FILE_NAME + "*"))
+    free = shutil.disk_usage(folder).free + used
+    return max(min(budget_bytes, free // 2), _MIN_BUDGET_BYTES)
+
+
+def _open(path: Path, budget_bytes: int) -> sqlite3.Connection:
+    connection: sqlite3.Connection | None = None
+    try:
+        # Ours alone; SQLite gives its other files the same mode.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
+        _configure(connection, budget_bytes)
+        return connection
+    except OSError as error:
+        raise _Unreadable(str(error)) from error
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise SettingError(f"data_dir: {path} is in use by another agent") from error
+        if code in _BROKEN or isinstance(error, sqlite3.DatabaseError):
+            raise _Unreadable(str(error)) from error
+        raise
+    except _Unreadable:
+        if connection is not None:
+            connection.close()
+        raise
+
+
+def _configure(connection: sqlite3.Connection, budget_bytes: int) -> None:
+    run = connection.execute
+    run(f"pragma page_size = {_PAGE_BYTES}")
+    # Exclusive before WAL: no shared memory, and no second connection that could race a checkpoint.
+    run("pragma locking_mode = exclusive")
+    run("pragma journal_mode = wal")
+    run("pragma synchronous = full")
+    run(f"pragma wal_autocheckpoint = {_WAL_PAGES}")
+    run(f"pragma journal_size_limit = {_WAL_PAGES * _PAGE_BYTES}")
+    # A tenth above the budget: evicting starts at the budget, so SQLite's own limit is the second line.
+    run(f"pragma max_page_count = {budget_bytes * 11 // 10 // _PAGE_BYTES + 64}")
+    verdict = run("pragma quick_check(1)").fetchone()
+    if verdict != ("ok",):
+        raise _Unreadable(f"quick_check: {verdict[0] if verdict else 'no answer'}")
+    version = run("pragma user_version").fetchone()[0]
+    if version > _VERSION:
+        raise SettingError(f"data_dir: the outbox was written by a newer agent (version {version}, not {_VERSION})")
+    connection.executescript(_SCHEMA)
+    run(f"pragma user_version = {_VERSION}")
+
+
+def _move_aside(path: Path) -> None:
+    """Keep the broken file for a person to look at, the newest two only."""
+    name = f"{path.name}.broken-{secrets.token_hex(4)}"
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            source = path.with_name(path.name + suffix)
+            if source.exists():
+                source.rename(path.with_name(name + suffix))
+        broken = sorted(path.parent.glob(f"{path.name}.broken-????????"), key=lambda f: f.stat().st_mtime)
+        for old in broken[:-_KEPT_BROKEN_FILES]:
+            for file in path.parent.glob(old.name + "*"):
+                file.unlink() if file.is_file() else shutil.rmtree(file)
+    except OSError as error:
+        raise SettingError(f"data_dir: {path} cannot be read nor moved aside: {error.strerror}") from error
+
+
+def storage_error(error: sqlite3.Error) -> TransientError:
+    """What the rest of the agent sees when the disk fails: the same call may succeed later."""
+    return TransientError(f"outbox: {error}")
