@@ -1,5 +1,5 @@
 /** Who is signed in. Signing out, or a session that ended, leads to the login page and back. */
-import { api, ask, Problem } from "./api/client";
+import { get, post, Problem } from "./api/client";
 import type { Me } from "./api/types";
 import { navigate, route } from "./router.svelte";
 
@@ -14,7 +14,7 @@ export const account = {
 
   async find(): Promise<void> {
     try {
-      state = { is: "in", me: await ask(api.GET("/api/v1/me")) };
+      state = { is: "in", me: await get("/api/v1/me", {}) };
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       if (error.status === 401) this.expire();
@@ -25,12 +25,12 @@ export const account = {
   /** Throws Problem: wrong e-mail or password, or no server. */
   async signIn(email: string, password: string): Promise<void> {
     const back = route.query.get("return");
-    state = { is: "in", me: await ask(api.POST("/api/v1/login", { body: { email, password } })) };
+    state = { is: "in", me: await post("/api/v1/login", { body: { email, password } }) };
     navigate(back !== null && /^\/(?![/\\])/.test(back) ? back : "/devices", { replace: true });
   },
 
   async signOut(): Promise<void> {
-    await ask(api.POST("/api/v1/logout"));
+    await post("/api/v1/logout", {});
     state = { is: "out" };
     navigate("/login");
   },

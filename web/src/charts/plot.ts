@@ -78,8 +78,14 @@ function timeAxis(tokens: ChartTokens): uPlot.Axis {
     space: 80,
     grid: { stroke: tokens.grid, width: 1 },
     ticks: { show: false },
-    values: (_, splits, __, ___, stepMs) => splits.map((at, i) => timeLabel(at, splits[i - 1], stepMs)),
+    values: (u, splits, _, __, stepMs) =>
+      splits.map((at, i) => (isCut(u, at) ? null : timeLabel(at, splits[i - 1], stepMs))),
   };
+}
+
+/** A label this close to the right edge would lose its end. */
+function isCut(u: uPlot, at: number): boolean {
+  return u.valToPos(at, "x") > u.over.clientWidth - 12;
 }
 
 /** The date where a day begins, else the time of day. */
@@ -108,8 +114,8 @@ function valueAxis(tokens: ChartTokens, isSwitch: boolean): uPlot.Axis {
 
 function axisValue(value: number, splits: number[]): string {
   const step = Math.abs((splits[1] ?? 1) - (splits[0] ?? 0));
-  const digits = step >= 1 ? 0 : step >= 0.1 ? 1 : 2;
-  return Number.isFinite(value) ? value.toFixed(digits) : formatValue(value);
+  const digits = [0, 1].find((count) => Number.isInteger(Math.round(step * 1000 * 10 ** count) / 1000)) ?? 2;
+  return value.toFixed(digits);
 }
 
 function meanSeries(tokens: ChartTokens, isSwitch: boolean): uPlot.Series {
@@ -138,21 +144,31 @@ function drawMarks(u: uPlot, spans: Span[], limit: number | null, tokens: ChartT
   const scale = window.devicePixelRatio;
   ctx.save();
   ctx.lineWidth = 1.25 * scale;
-  ctx.strokeStyle = tokens.limit;
   for (const span of spans.filter(({ kind }) => kind === "alarm")) {
     const x = u.valToPos(span.fromMs, "x", true);
+    ctx.strokeStyle = span.severity >= 3 ? tokens.fault : tokens.due;
     if (x >= bbox.left && x <= bbox.left + bbox.width) line(ctx, x, bbox.top, x, bbox.top + bbox.height);
   }
   if (limit !== null) {
     const y = u.valToPos(limit, "y", true);
+    ctx.strokeStyle = tokens.limit;
     ctx.setLineDash([6 * scale, 4 * scale]);
     line(ctx, bbox.left, y, bbox.left + bbox.width, y);
-    ctx.fillStyle = tokens.limit;
-    ctx.font = tokens.font.replace("11px", `${11 * scale}px`);
-    ctx.textAlign = "left";
-    ctx.fillText(`limit ${formatValue(limit)}`, bbox.left + 6 * scale, y - 4 * scale);
+    drawLabel(ctx, `limit ${formatValue(limit)}`, bbox.left + 8 * scale, y, tokens);
   }
   ctx.restore();
+}
+
+/** Words on a line, legible on whatever is behind them. */
+function drawLabel(ctx: CanvasRenderingContext2D, text: string, x: number, y: number, tokens: ChartTokens): void {
+  const scale = window.devicePixelRatio;
+  ctx.font = tokens.font.replace("11px", `${11 * scale}px`);
+  ctx.textAlign = "left";
+  ctx.textBaseline = "middle";
+  ctx.fillStyle = tokens.surface;
+  ctx.fillRect(x - 4 * scale, y - 8 * scale, ctx.measureText(text).width + 8 * scale, 16 * scale);
+  ctx.fillStyle = tokens.limit;
+  ctx.fillText(text, x, y);
 }
 
 function line(ctx: CanvasRenderingContext2D, x1: number, y1: number, x2: number, y2: number): void {

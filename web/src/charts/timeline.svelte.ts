@@ -2,7 +2,7 @@
  *
  * The stream is heard before the samples are fetched and its events are kept meanwhile, so that none falls in between.
  */
-import { api, ask } from "../api/client";
+import { get } from "../api/client";
 import { Resource } from "../api/resource.svelte";
 import type { TelemetryEvent } from "../api/types";
 import { clock } from "../clock.svelte";
@@ -12,8 +12,8 @@ import { continues, extend, fromTelemetry, noSamples, type Samples } from "./ser
 export const RANGES = { "15m": 900_000, "1h": 3_600_000, "24h": 86_400_000, "7d": 604_800_000 };
 export type Range = keyof typeof RANGES;
 
-/** About two per pixel of the widest chart. */
-const POINTS = 1500;
+/** Points per pixel of the page: about one per pixel of a chart. */
+const DENSITY = 0.5;
 /** Samples that arrive late belong into the middle of what is shown: it is loaded again, not more often than this. */
 const LATE_MS = 5000;
 
@@ -75,13 +75,11 @@ export class Timeline {
       from: new Date(toMs - this.spanMs).toISOString(),
       // The present has no end, for a machine whose clock is ahead.
       ...(this.#atMs === null ? {} : { to: new Date(toMs).toISOString() }),
-      points: POINTS,
+      points: Math.round(Math.min(Math.max(window.innerWidth * DENSITY, 240), 1200)),
     };
     const path = { device_id: this.#deviceId };
     const url = "/api/v1/devices/{device_id}/telemetry";
-    await this.#fetched.load(async (signal) =>
-      fromTelemetry(await ask(api.GET(url, { params: { path, query }, signal }))),
-    );
+    await this.#fetched.load(async (signal) => fromTelemetry(await get(url, { path, query, signal })));
     if (this.#fetched.isLoading || this.#fetched.data === null) return;
     const waiting = this.#waiting ?? [];
     this.#waiting = null;

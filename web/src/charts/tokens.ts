@@ -9,6 +9,7 @@ export interface ChartTokens {
   alarm: string;
   session: string;
   fault: string;
+  due: string;
   surface: string;
   font: string;
 }
@@ -29,6 +30,7 @@ export function readTokens(host: HTMLElement): ChartTokens {
     alarm: color("chart-alarm"),
     session: color("chart-session"),
     fault: color("fault"),
+    due: color("due"),
     surface: color("surface"),
     font: `11px ${getComputedStyle(probe).fontFamily}`,
   };

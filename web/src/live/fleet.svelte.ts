@@ -1,5 +1,5 @@
 /** The fleet in one row of numbers, kept current: the rail and the device list share it. */
-import { api, ask } from "../api/client";
+import { get } from "../api/client";
 import { Resource } from "../api/resource.svelte";
 import type { Summary } from "../api/types";
 import { live } from "./stream.svelte";
@@ -11,7 +11,7 @@ const REFRESH_MS = 15_000;
 export const summary = new Resource<Summary>();
 
 function load(): void {
-  void summary.load((signal) => ask(api.GET("/api/v1/fleet/summary", { signal })));
+  void summary.load((signal) => get("/api/v1/fleet/summary", { signal }));
 }
 
 /** Keep the summary current until the returned function is called. */

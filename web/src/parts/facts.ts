@@ -8,7 +8,7 @@ export interface Fact {
 
 const labels: Record<string, string> = {
   ratio: "Share of the limit",
-  level: "Raised at",
+  level: "Raised from",
   dp_kpa: "Pressure drop",
   flow_lpm: "Flow",
   limit_kpa: "Rated limit",
