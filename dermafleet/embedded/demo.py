@@ -9,7 +9,7 @@ import contextlib
 import secrets
 import shutil
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,14 +20,15 @@ from dermafleet.embedded.folder import DemoFolder
 from dermafleet.embedded.output import Output
 from dermafleet.embedded.postgres import DATABASE, ensure_database, open_cluster, recreate_database
 from dermafleet.embedded.processes import Process
+from dermafleet.embedded.program import Ready
 from dermafleet.embedded.report import Report, make_report
 from dermafleet.embedded.supervisor import Supervisor
-from dermafleet.errors import SettingError
+from dermafleet.errors import PermanentError, SettingError
 from dermafleet.settings import Settings
 from dermafleet.storage import migrate, seed
 from dermafleet.storage.accounts import create_api_key, create_user
 from dermafleet.storage.engine import connect
-from dermafleet.storage.totals import count_unevaluated
+from dermafleet.storage.totals import count_heard, count_unevaluated
 
 EMAIL = "demo@dermafleet.example"
 _MEASURED = "measured"
@@ -35,10 +36,13 @@ _MEASURED = "measured"
 _CLOG_S = 60.0
 _REPLAY_SPEED = 36_000.0
 _REPLAY_SECONDS_PER_SECOND = 3600
+_CATCH_UP_S = 60.0
+"""With a speed, event time starts so far in the past that it reaches the present after this long."""
 _STOP_S = 4.0
 _DRAIN_S = 20.0
 """How long, after the machines have ended, the follower may take to reach the end of their logs."""
 _POLL_S = 0.2
+_API_PORTS = 3
 _PLACED_BEFORE = timedelta(days=5 * 365)
 """Long before any event time of the demo: recordings stretch over months."""
 
@@ -86,19 +90,18 @@ def run(options: Options) -> int:
     settings = Settings.load()
     if options.replay is not None and not options.replay.is_dir():
         raise SettingError(f"--replay {options.replay}: no such folder")
-    port = parts.choose_api_port(options.port)
+    parts.choose_api_port(options.port)  # raises if the port asked for is taken
     with DemoFolder(options.data_dir) as folder:
-        return asyncio.run(_Demo(options, settings, folder, port).run())
+        return asyncio.run(_Demo(options, settings, folder).run())
 
 
 class _Demo:
     """One run: what is started, and what `demo.json` says of it."""
 
-    def __init__(self, options: Options, settings: Settings, folder: DemoFolder, port: int) -> None:
+    def __init__(self, options: Options, settings: Settings, folder: DemoFolder) -> None:
         self._options = options
         self._settings = settings
         self._folder = folder
-        self._port = port
         self._pids: dict[str, int] = {}
         self._access: _Access | None = None
         self._supervisor = Supervisor(Output(folder.path / "logs", verbose=options.verbose), self._note)
@@ -129,19 +132,19 @@ class _Demo:
         database_url = await self._start_database()
         password, api_key = await asyncio.to_thread(self._fill, database_url)
         ingest_url, device_urls = await self._start_broker()
-        api_url = f"http://{parts.HOST}:{self._port}"
-        access = _Access(database_url, ingest_url, device_urls, password, api_key, api_url)
         environ = {
             "DERMAFLEET_DATABASE_URL": database_url,
             "DERMAFLEET_MQTT_URL": ingest_url,
             "DERMAFLEET_AUTO_APPROVE": "true",
         }
-        await _all(
+        *_, api_url = await asyncio.gather(
             self._supervisor.start(parts.service("ingest", environ)),
             self._supervisor.start(parts.service("alerts", environ)),
-            self._supervisor.start(parts.api(environ, self._port)),
+            self._start_api(environ, api_key),
         )
-        await self._supervisor.start(self._machines(access).program(self._machine_folder, self._oracle))
+        access = _Access(database_url, ingest_url, device_urls, password, api_key, api_url)
+        machines = self._machines(access).program(self._machine_folder, self._oracle, self._first_heard(access))
+        await self._supervisor.start(machines)
         self._access = access
         self._describe()
         self._greet(access)
@@ -187,6 +190,19 @@ class _Demo:
         await self._supervisor.start(server.program)
         return server.url("ingest"), {each: server.url(each) for each in device_ids}
 
+    async def _start_api(self, environ: Mapping[str, str], api_key: str) -> str:
+        """Start the API and return its address; another program may take a free port before it does."""
+        for attempts_left in reversed(range(_API_PORTS if self._options.port is None else 1)):
+            port = parts.choose_api_port(self._options.port)
+            try:
+                await self._supervisor.start(parts.api(environ, port, api_key))
+            except PermanentError:
+                if not attempts_left:
+                    raise
+                continue
+            return f"http://{parts.HOST}:{port}"
+        raise AssertionError("the last attempt returns or raises")
+
     def _machines(self, access: _Access) -> parts.Machines:
         options = self._options
         if options.replay is not None:
@@ -194,7 +210,10 @@ class _Demo:
             arguments += ["--speed", str(options.speed or _REPLAY_SPEED)]
             arguments += ["--seconds-per-second", str(_REPLAY_SECONDS_PER_SECOND)]
         else:
-            arguments = ["simulate", *(["--speed", str(options.speed)] if options.speed else [])]
+            arguments = ["simulate"]
+            if options.speed is not None and options.speed > 1:
+                history_s = _CATCH_UP_S * (options.speed - 1)  # event time gains so much on wall time until they meet
+                arguments += ["--speed", str(options.speed), "--history-s", str(history_s)]
         return parts.Machines(
             mqtt_urls={each: access.device_mqtt_urls[each] for each in self._device_ids},
             model=(fleet.CRYSTAL if options.replay is None else fleet.BENCH).id,
@@ -211,6 +230,17 @@ class _Demo:
     @property
     def _oracle(self) -> Path | None:
         return self._folder.path / _MEASURED / "oracle" if self._options.is_measured else None
+
+    def _first_heard(self, access: _Access) -> Ready:
+        """The machines work when the first of them is heard of."""
+        started_at = datetime.now(UTC)
+
+        def ready() -> str | None:
+            with connect(access.database_url, application_name="dermafleet-demo") as connection:
+                heard = count_heard(connection, self._device_ids, since=started_at)
+            return None if heard else "no machine has been heard of"
+
+        return ready
 
     async def _stay(self, access: _Access) -> int:
         options = self._options
@@ -281,13 +311,3 @@ class _Demo:
             "Ctrl-C stops everything.\n",
             flush=True,
         )
-
-
-async def _all(*starts: Coroutine[object, object, None]) -> None:
-    """Start several at once; the first failure is the one reported."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for start in starts:
-                group.create_task(start)
-    except* Exception as failures:
-        raise failures.exceptions[0] from None

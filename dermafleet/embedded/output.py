@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 _ALARMING = re.compile(r"\b(warning|error|critical|fatal|panic|WRN|ERR|FTL|Traceback)\b", re.IGNORECASE)
-_EXPECTED = ("Plaintext passwords detected",)
-"""NATS on its own configuration file, which is readable by its owner alone and has random passwords."""
+_EXPECTED = ("Plaintext passwords detected", "the database system is starting up")
+"""NATS on its configuration file, which its owner alone may read; PostgreSQL on our probes."""
 _COLOURS = (36, 33, 32, 35, 34, 31)
 _RESET = "\x1b[0m"
 _NAME_WIDTH = 8
@@ -18,7 +18,7 @@ _TAIL_BYTES = 2000
 
 
 class Output:
-    """Log files in a folder, and the terminal.
+    """Log files in a folder, begun anew by each demo and when they grow large, and the terminal.
 
     Args:
         verbose: show every line, not only those that look like trouble.
@@ -32,6 +32,7 @@ class Output:
         self._colour = sys.stderr.isatty() if colour is None else colour
         self._colours = itertools.cycle(_COLOURS)
         self._colour_of: dict[str, int] = {}
+        self._begun: set[str] = set()
 
     def say(self, name: str, line: str) -> None:
         """Show a line of a process, or about it."""
@@ -45,6 +46,9 @@ class Output:
     async def copy(self, name: str, stream: asyncio.StreamReader) -> None:
         """Follow a process's output until it ends."""
         path = self.log_file(name)
+        if name not in self._begun and path.exists():
+            path.replace(path.with_suffix(".log.1"))
+        self._begun.add(name)
         while line := await _read_line(stream):
             if path.exists() and path.stat().st_size > _FILE_BYTES:
                 path.replace(path.with_suffix(".log.1"))

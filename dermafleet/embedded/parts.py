@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dermafleet.embedded.files import write_private
-from dermafleet.embedded.program import Program, free_port
+from dermafleet.embedded.program import Program, Ready, free_port
 from dermafleet.errors import SettingError
 
 HOST = "127.0.0.1"
@@ -40,7 +40,7 @@ class Machines:
     arguments: Sequence[str]
     once: bool
 
-    def program(self, folder: Path, oracle: Path | None) -> Program:
+    def program(self, folder: Path, oracle: Path | None, ready: Ready) -> Program:
         """Write `machines.json` into the folder, and say what to run on it."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = folder / "machines.json"
@@ -52,21 +52,21 @@ class Machines:
         return Program(
             name="machines",
             argv=(*_PYTHON, "device_agent", verb, "--machines", str(file), "--data-dir", str(folder), *options),
+            ready=ready,
             once=self.once,
         )
 
     def _document(self) -> dict[str, object]:
         machines = [
-            {
-                "device_id": device_id,
-                "model": self.model,
-                "seed": 1000 * self.seed + number,
-                "fault": "filter_clogged" if device_id in self.clogging else None,
-                "clog_s": self.clogging.get(device_id),
-            }
+            {"device_id": device_id, "model": self.model, "seed": 1000 * self.seed + number, **self._fault(device_id)}
             for number, device_id in enumerate(self.mqtt_urls, start=1)
         ]
         return {"mqtt_urls": dict(self.mqtt_urls), "machines": machines}
+
+    def _fault(self, device_id: str) -> dict[str, object]:
+        if device_id not in self.clogging:
+            return {}
+        return {"fault": "filter_clogged", "clog_s": self.clogging[device_id]}
 
 
 def service(name: str, environ: Mapping[str, str]) -> Program:
@@ -80,7 +80,9 @@ def service(name: str, environ: Mapping[str, str]) -> Program:
     )
 
 
-def api(environ: Mapping[str, str], port: int) -> Program:
+def api(environ: Mapping[str, str], port: int, api_key: str) -> Program:
+    """The API: ready when it takes our key, for another's API may listen where ours was to."""
+    url = f"http://{HOST}:{port}"
     return Program(
         name="api",
         argv=(*_PYTHON, "dermafleet", "api"),
@@ -90,7 +92,7 @@ def api(environ: Mapping[str, str], port: int) -> Program:
             "DERMAFLEET_API_PORT": str(port),
             "DERMAFLEET_STOP_S": _STOP_S,
         },
-        ready=lambda: http_problem(f"http://{HOST}:{port}/readyz"),
+        ready=lambda: http_problem(f"{url}/readyz") or http_problem(f"{url}/api/v1/me", api_key),
     )
 
 
@@ -110,11 +112,12 @@ def choose_api_port(wanted: int | None) -> int:
     return next((port for port in candidates if _is_free(port)), None) or free_port()
 
 
-def http_problem(url: str) -> str | None:
+def http_problem(url: str, api_key: str | None = None) -> str | None:
     """Why this address does not answer 200; None if it does."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {})  # noqa: S310
     try:
-        with opener.open(url, timeout=_PROBE_TIMEOUT_S):
+        with opener.open(request, timeout=_PROBE_TIMEOUT_S):
             return None
     except urllib.error.HTTPError as error:
         with error:

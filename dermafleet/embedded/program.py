@@ -20,6 +20,9 @@ from dermafleet.errors import PermanentError
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
 _HOST = "127.0.0.1"
 
+Ready = Callable[[], str | None]
+"""Why a program does not do its work yet, in words; None when it does."""
+
 
 def _nothing() -> None:
     pass
@@ -35,7 +38,7 @@ class Program:
 
     Attributes:
         argv: absolute path of the program, then its arguments.
-        ready: None when the program does its work, else why not yet, in words. May block for two seconds.
+        ready: asked until it has no reason left. May block for two seconds.
         prepare: called before each start; clears what a killed predecessor left.
         environ: added to our own environment.
         stop_signals: sent one after the other, each when the one before did not end it in time.
@@ -46,7 +49,7 @@ class Program:
 
     name: str
     argv: tuple[str, ...]
-    ready: Callable[[], str | None] = _at_once
+    ready: Ready = _at_once
     prepare: Callable[[], None] = _nothing
     environ: Mapping[str, str] = field(default_factory=dict)
     stop_signals: tuple[Signals, ...] = (signal.SIGTERM, signal.SIGKILL)

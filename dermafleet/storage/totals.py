@@ -52,6 +52,11 @@ left join detector_state s on s.device_id = d.id
 where d.device_id = any(%s) and (s.epoch is distinct from newest.epoch or s.seq < newest.upto)
 """
 
+_HEARD = """
+select count(*) from device_status s join device d on d.id = s.device_id
+where d.device_id = any(%s) and s.received_at >= %s
+"""
+
 _STORED_AT = """
 select e.epoch, e.seq, e.stored_at from log_entry e join device d on d.id = e.device_id
 where d.device_id = %s and e.kind = 'telemetry'
@@ -66,6 +71,13 @@ def read_totals(connection: psycopg.Connection[Any], device_ids: Sequence[str]) 
         (samples,) = _one(connection, _SAMPLES, ids)
         raised, still_open = _one(connection, _ALARMS, ids)
     return Totals(samples, duplicate, missing, lost, raised, still_open)
+
+
+def count_heard(connection: psycopg.Connection[Any], device_ids: Sequence[str], *, since: datetime) -> int:
+    """How many of these devices have sent a status since then."""
+    with translate():
+        (heard,) = _one(connection, _HEARD, (list(device_ids), since))
+    return int(heard)
 
 
 def count_unevaluated(connection: psycopg.Connection[Any], device_ids: Sequence[str]) -> int:
