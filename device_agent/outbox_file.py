@@ -142,8 +142,9 @@ def _configure(connection: sqlite3.Connection, budget_bytes: int) -> None:
     version = run("pragma user_version").fetchone()[0]
     if version > _VERSION:
         raise SettingError(f"data_dir: the outbox was written by a newer agent (version {version}, not {_VERSION})")
-    connection.executescript(_SCHEMA)
-    run(f"pragma user_version = {_VERSION}")
+    if version < _VERSION:
+        # One transaction: a new file costs one fsync, and a power cut leaves none half made.
+        connection.executescript(f"begin; {_SCHEMA} pragma user_version = {_VERSION}; commit;")
 
 
 def _move_aside(path: Path) -> None:

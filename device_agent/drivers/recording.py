@@ -26,8 +26,8 @@ class Run:
     """
 
     unit: str
-    seconds: array[float] = field(default_factory=lambda: array("d"))
-    channels: dict[str, array[float]] = field(default_factory=dict)
+    seconds: "array[float]" = field(default_factory=lambda: array("d"))
+    channels: "dict[str, array[float]]" = field(default_factory=dict)
 
     def span_s(self) -> float:
         """Recorded seconds from the first sample to the last."""
