@@ -36,6 +36,22 @@ export function inOrder(channels: Channel[]): Channel[] {
   return [...channels].sort((a, b) => rank(a) - rank(b));
 }
 
+/** The surroundings of the fault, shown smaller. */
+const minor = new Set([
+  "pump_duty",
+  "exhaust_dp_kpa",
+  "crystal_jar_g",
+  "canister_g",
+  "ambient_kpa",
+  "ambient_temp_c",
+  "mains_v",
+]);
+
+/** Height of a channel's chart, px. */
+export function heightOf(channel: Channel): number {
+  return isSwitch(channel) ? 76 : minor.has(channel.name) ? 96 : 118;
+}
+
 export function isSwitch(channel: Channel): boolean {
   return channel.name === "pump_on";
 }

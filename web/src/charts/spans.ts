@@ -8,6 +8,8 @@ export interface Span {
   toMs: number;
   /** Still going on at `nowMs`. */
   isOpen: boolean;
+  /** Short, for the bar itself. */
+  words: string;
   label: string;
   severity: number;
 }
@@ -21,6 +23,7 @@ export function sessionSpan(session: Session, nowMs: number): Span {
     fromMs: Date.parse(session.started_at ?? session.last_at),
     toMs: isOpen ? Math.min(nowMs, Date.parse(end) + 90_000) : Date.parse(end),
     isOpen,
+    words: isOpen ? "running" : (session.outcome ?? "ended").replaceAll("_", " "),
     label: isOpen ? "Treatment, running" : `Treatment, ${(session.outcome ?? "ended").replaceAll("_", " ")}`,
     severity: 0,
   };
@@ -33,6 +36,7 @@ export function alarmSpan(alarm: Alarm, nowMs: number): Span {
     fromMs: Date.parse(alarm.raised_at),
     toMs: alarm.cleared_at === null ? nowMs : Date.parse(alarm.cleared_at),
     isOpen: alarm.cleared_at === null,
+    words: alarm.title,
     label: `${alarm.severity_name}: ${alarm.title}`,
     severity: alarm.severity,
   };

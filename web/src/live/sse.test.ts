@@ -11,6 +11,10 @@ test("comments and retry fields are no messages", () => {
   expect(new MessageParser().push(": keep-alive\n\nretry: 2000\n\n")).toEqual([]);
 });
 
+test("an id without data still moves the resume token", () => {
+  expect(new MessageParser().push("retry: 2000\nid: 7-9\n\n")).toEqual([{ id: "7-9", event: "message", data: "" }]);
+});
+
 test("carriage returns end lines too, even when a piece ends between the two", () => {
   const parser = new MessageParser();
   expect(parser.push("data: 1\r\n\r")).toEqual([]);

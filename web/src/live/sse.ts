@@ -1,5 +1,6 @@
 /** Reads a server-sent event stream over fetch: unlike EventSource it sees keep-alive comments, status codes and headers. */
 
+/** A message; `data` is empty when it only moves the resume token. */
 export interface Message {
   id: string | null;
   event: string;
@@ -30,7 +31,7 @@ function parseBlock(block: string): Message | null {
     else if (field === "id") message.id = value;
     else if (field === "event") message.event = value;
   }
-  if (data.length === 0) return null;
+  if (data.length === 0 && message.id === null) return null;
   message.data = data.join("\n");
   return message;
 }
