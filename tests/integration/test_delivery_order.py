@@ -6,7 +6,6 @@ Real PostgreSQL, the real write path of ingest (two writers), the real follower.
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,53 +20,12 @@ from dermafleet.contracts.envelope import encode
 from dermafleet.contracts.topics import Topics
 from dermafleet.storage.engine import make_engine
 from services.alerts.step import Patience, step
-from services.ingest.decode import Message, decode
+from services.ingest.decode import Decoded, Entry, Message, decode
 from services.ingest.write import Rules, write
-from tests.unit.alerts.machine import LIMIT_KPA, RATED_LPM, Item, Machine
+from tests.unit.alerts.cases import Case, cases
+from tests.unit.alerts.machine import LIMIT_KPA, RATED_LPM, Item
 
 DEVICE = "D-0001"
-RATIOS = st.sampled_from([0.2, 0.5, 0.7, 0.9, 1.3])
-
-
-@dataclass(frozen=True)
-class Case:
-    """A log, what of it is lost and what of that arrives after all; `low` is the oldest entry on the device's disk."""
-
-    log: list[Item]
-    lost: frozenset[tuple[str, int]]
-    late: list[Item]
-    low: tuple[str, int]
-
-    @property
-    def kept(self) -> list[Item]:
-        return [item for item in self.log if (item.epoch, item.seq) not in self.lost]
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    machine = Machine()
-    lost: list[Item] = []
-    for number in range(draw(st.integers(1, 3))):
-        machine.open()
-        for _ in range(draw(st.integers(1, 10))):
-            match draw(st.sampled_from(["block"] * 6 + ["session", "checkpoint", "drop"])):
-                case "session":
-                    machine.session("start", f"s{number}")
-                    machine.session("end", f"s{number}", 60.0)
-                case "checkpoint":
-                    machine.session("checkpoint", f"s{number}", 30.0)
-                case "drop":
-                    blocks = [item for item in machine.log if item.kind == "telemetry" and item not in lost]
-                    gone = draw(st.lists(st.sampled_from(blocks), max_size=3, unique_by=id)) if blocks else []
-                    machine.drop(gone)
-                    lost += gone
-                case _:
-                    machine.block([draw(RATIOS)] * 8)
-    first = [item for item in machine.log if item.epoch == machine.log[0].epoch]
-    low = draw(st.sampled_from([1, 1, 1, min(3, len(first))]))
-    lost += [item for item in first if item.seq < low and item not in lost]
-    late = draw(st.lists(st.sampled_from(lost), unique_by=id)) if lost else []
-    return Case(machine.log, frozenset((item.epoch, item.seq) for item in lost), late, (first[0].epoch, low))
 
 
 class Server:
@@ -102,13 +60,14 @@ class Server:
 
     def deliver(self, items: list[Item], case: Case, *, writer: int = 0, knows_head: bool = False) -> None:
         heads = {item.epoch: item.seq for item in case.log}
-        topic = Topics().up(DEVICE, "telemetry")
-        batch = []
+        batch: list[Decoded] = []
         for item in items:
             header = item.header(low=case.low, head=heads[item.epoch] if knows_head else item.seq)
             topic = Topics().up(DEVICE, item.kind)
             payload = encode(header, msgspec.json.encode(item.content))
-            batch.append(decode(Message(topic, payload, datetime.now(UTC)), Topics()))
+            entry = decode(Message(topic, payload, datetime.now(UTC)), Topics())
+            assert isinstance(entry, Entry)
+            batch.append(entry)
         with self.writers[writer].transaction():
             write(self.writers[writer], batch, self.rules)
 

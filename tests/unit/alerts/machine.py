@@ -33,6 +33,9 @@ class Item:
     content: Content
 
     def header(self, *, low: tuple[str, int], head: int) -> Header:
+        """As sent while the oldest entry on disk was ``low``, or earlier if this entry was gone by then."""
+        if low[0] == self.epoch:
+            low = (self.epoch, min(low[1], self.seq))
         return Header(epoch=self.epoch, seq=self.seq, low=low, head=head, now_boot="b", now_up=0)
 
 
