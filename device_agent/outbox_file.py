@@ -105,7 +105,7 @@ def _open(path: Path, budget_bytes: int) -> sqlite3.Connection:
     try:
         # Ours alone; SQLite gives its other files the same mode.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
         _configure(connection, budget_bytes)
         return connection
     except OSError as error:

@@ -175,7 +175,7 @@ def lossy_runs(draw: st.DrawFn) -> list[int]:
     return draw(st.lists(st.integers(0, 9), max_size=60))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(lossy_runs(), st.lists(st.integers(1, 200_000), min_size=1, max_size=40))
 def test_limits_hold_always_and_everything_is_acked_when_the_network_comes_back(
     troubles: list[int], sizes: list[int]
