@@ -27,6 +27,7 @@ class Inbox:
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._wanted = 1
+        self._is_overrun = False
         self._changed = threading.Condition()
 
     @property
@@ -49,7 +50,7 @@ class Inbox:
     def put(self, message: Message) -> bool:
         """Add a message, waiting briefly for room; False = it was left out."""
         with self._changed:
-            if self.fill >= OVERRUN and not self._changed.wait_for(lambda: self.fill < OVERRUN, _BLOCK_S):
+            if self.fill >= OVERRUN and not self._await_room():
                 return False
             self._messages.append(message)
             self._bytes += len(message.payload)
@@ -74,8 +75,15 @@ class Inbox:
                     break
                 taken.append(self._messages.popleft())
             self._bytes -= sum(len(message.payload) for message in taken)
+            self._is_overrun = False
             self._changed.notify_all()
             return taken
+
+    def _await_room(self) -> bool:
+        """Block once, not once per message: the unsubscribing waits for the network thread too."""
+        if not self._is_overrun:
+            self._is_overrun = not self._changed.wait_for(lambda: self.fill < OVERRUN, _BLOCK_S)
+        return not self._is_overrun
 
     def _wait_for(self, count: int, timeout_s: float) -> bool:
         self._wanted = count

@@ -117,11 +117,18 @@ class Receiver:
             if problem := self._steer(line):
                 return problem
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping or line.end or self._is_due(line), 1.0)
+                seen = line.is_subscribed
+                self._changed.wait_for(lambda: self._stopping or self._is_due(line, seen), 1.0)  # noqa: B023  # waits here
         return line.end or "stopped"
 
-    def _is_due(self, line: "_Line") -> bool:
-        return line.asked_at is None and line.is_subscribed != self._wanted
+    def _is_due(self, line: "_Line", seen: bool) -> bool:
+        """Whether there is something to do or to tell since ``seen``, the subscription when last looked at."""
+        is_asking = line.asked_at is not None
+        return (
+            bool(line.end or line.refusal)
+            or line.is_subscribed != seen
+            or (not is_asking and line.is_subscribed != self._wanted)
+        )
 
     def _steer(self, line: "_Line") -> str | None:
         """Ask for what is wanted if it is not so already; returns what is wrong with the connection."""

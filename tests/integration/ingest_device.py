@@ -1,0 +1,120 @@
+"""A device at a real broker, and an ingest process in a thread, for the tests of ingest."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from paho.mqtt.client import Client, MQTTMessage
+from pydantic import SecretStr
+
+from dermafleet.contracts.ack import Ack, decode_ack
+from dermafleet.contracts.topics import Topics
+from dermafleet.logs import configure
+from dermafleet.mqtt import make_client, parse_url
+from dermafleet.settings import Settings
+from services.ingest import metrics
+from services.ingest.decode import Message
+from services.ingest.main import serve
+from tests.unit.ingest.waiting import wait_until
+
+
+class Device:
+    """Publishes messages and remembers the acks. A context manager: connected and subscribed inside."""
+
+    def __init__(self, url: str, device_id: str) -> None:
+        self.acks: list[Ack] = []
+        self.disconnects = 0
+        self._broker = parse_url(url)
+        self._client: Client = make_client(self._broker, device_id)
+        self._filter = Topics().all_down(device_id)
+        self._subscribed = threading.Event()
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_message = self._on_message
+        self._client.on_disconnect = self._on_disconnect
+
+    def __enter__(self) -> Self:
+        self._client.connect(self._broker.host, self._broker.port)
+        self._client.loop_start()
+        assert self._subscribed.wait(10)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, *messages: Message, qos: int = 0, retain: bool = False) -> None:
+        for message in messages:
+            self._client.publish(message.topic, message.payload, qos=qos, retain=retain)
+
+    def numbers(self, field: str, epoch: str) -> set[int]:
+        """All numbers that acks named in ``seqs``, ``refused`` or ``want``."""
+        ranges = [r for ack in list(self.acks) if ack.epoch == epoch for r in getattr(ack, field)]
+        return {number for first, last in ranges for number in range(first, last + 1)}
+
+    def await_acked(self, epoch: str, numbers: set[int]) -> None:
+        wait_until(lambda: numbers <= self.numbers("seqs", epoch), what=f"ack of {numbers} of {epoch}")
+
+    def _on_connect(self, *_: object) -> None:
+        self._client.subscribe(self._filter)
+
+    def _on_message(self, _: Client, __: object, message: MQTTMessage) -> None:
+        self.acks.append(decode_ack(bytes(message.payload)))
+
+    def _on_disconnect(self, *_: object) -> None:
+        self.disconnects += 1
+
+
+def settings(database_url: str, *broker_urls: str, **changes: Any) -> Settings:
+    """Settings of an ingest process; changes by name."""
+    fields: dict[str, Any] = {
+        "database_url": SecretStr(database_url),
+        "mqtt_url": tuple(SecretStr(url) for url in broker_urls),
+        "auto_approve": True,
+        "stop_s": 5.0,
+    }
+    return Settings(**(fields | changes))
+
+
+@contextmanager
+def running(of: Settings) -> Iterator[None]:
+    """Ingest with these settings, subscribed inside, stopped in order after."""
+    with _logs():
+        yield from _run(of)
+
+
+def _run(of: Settings) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=serve, args=[of, stop], name="ingest")
+    thread.start()
+    try:
+        wait_until(lambda: is_subscribed(of), what="ingest is subscribed")
+        yield
+    finally:
+        stop.set()
+        thread.join(2 * of.stop_s)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def _logs() -> Iterator[None]:
+    """Logs as in the process: structlog's own default renders a traceback with all its variables, for seconds."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    configure("ingest")
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def is_subscribed(of: Settings) -> bool:
+    """Whether the ingest with these settings is subscribed at all its brokers."""
+    names = [str(parse_url(url)) for url in of.need_brokers()]
+    return all(metrics.SUBSCRIBED.labels(name)._value.get() == 1 for name in names)
