@@ -23,9 +23,6 @@ from services.api.live import Live
 from services.api.routes import alarms, devices, fleet, health, login, stream
 from services.api.schema import describe
 
-MAX_BODY_BYTES = 64 * 1024
-"""The largest body that anything here takes is a password."""
-
 _log = get_logger()
 
 
@@ -41,7 +38,6 @@ def make_app(settings: Settings, engine: AsyncEngine, *, now: Callable[[], datet
         docs_url=None,  # its pages load scripts from another host
         redoc_url=None,
         lifespan=_lifespan,
-        max_body_size=MAX_BODY_BYTES,
         separate_input_output_schemas=False,
     )
     app.state.context = Context(settings, committing, reader, feed, Live(reader), now=now)

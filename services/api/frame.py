@@ -9,6 +9,7 @@ import uuid
 
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dermafleet.logs import get_logger
@@ -26,6 +27,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+MAX_BODY_BYTES = 64 * 1024
+"""The largest body that anything here takes is a password."""
 
 REQUESTS = Counter("dermafleet_api_requests_total", "Requests answered.", ["method", "route", "status"])
 SECONDS = Histogram("dermafleet_api_request_seconds", "Time to the first byte of an answer.", ["route"])
@@ -59,11 +63,26 @@ class Frame:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_framed)
+            await self._app(scope, _limited(receive), send_framed)
         except Exception:
             _log.exception("A request failed", path=scope["path"], request_id=request_id)
             if not is_started:
                 await unexpected(scope["path"], request_id)(scope, receive, send_framed)
+
+
+def _limited(receive: Receive) -> Receive:
+    """Receive a body of at most `MAX_BODY_BYTES`; a larger one ends in the problem of a body too large."""
+    received = 0
+
+    async def receive_limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_BODY_BYTES:
+            raise HTTPException(413, f"A request's body has at most {MAX_BODY_BYTES} bytes")
+        return message
+
+    return receive_limited
 
 
 def _request_id(scope: Scope) -> str:

@@ -23,6 +23,7 @@ from dermafleet.storage.telemetry import (
     read_samples,
 )
 from services.api.problems import invalid_parameter
+from services.api.times import EARLIEST
 from services.api.views import channel_names
 
 MIN_POINTS = 10
@@ -73,10 +74,11 @@ async def read_series(
 
 def bucket_ms(from_at: datetime, to_at: datetime, points: int) -> int:
     """The least readable width of buckets, aligned to 1970, of which at most ``points`` touch ``[from_at, to_at)``."""
-    first, last = _unix_ms(from_at), _unix_ms(to_at)
-    for width in WIDTHS_MS:
-        if -(-last // width) - first // width <= points:
-            return width
+    since_1970, until_1970 = from_at - EARLIEST, to_at - EARLIEST
+    for width_ms in WIDTHS_MS:
+        width = timedelta(milliseconds=width_ms)
+        if -(-until_1970 // width) - since_1970 // width <= points:
+            return width_ms
     return WIDTHS_MS[-1]
 
 
@@ -135,11 +137,6 @@ def _unit(name: str) -> str | None:
 
 def _raw(array: str) -> msgspec.Raw:
     return msgspec.Raw(array.encode())
-
-
-def _unix_ms(at: datetime) -> int:
-    """Rounded outwards is not needed: instants of a request have whole milliseconds (`routes.telemetry`)."""
-    return int(at.timestamp() * 1000)
 
 
 def _text(at: datetime | None) -> str | None:
