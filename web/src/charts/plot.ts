@@ -6,6 +6,7 @@ import type { ChartTokens } from "./tokens";
 
 export const AXIS_PX = 48;
 export const EDGE_PX = 8;
+const LABEL_PX = 24;
 
 export interface PlotState {
   /** Read at every draw, so that they may change without a new plot. */
@@ -85,7 +86,9 @@ function timeAxis(tokens: ChartTokens): uPlot.Axis {
 
 /** A label this close to the right edge would lose its end. */
 function isCut(u: uPlot, at: number): boolean {
-  return u.valToPos(at, "x") > u.over.clientWidth - 12;
+  const { min, max } = u.scales["x"] ?? {};
+  if (min == null || max == null) return false;
+  return ((max - at) / (max - min)) * (u.width - AXIS_PX - EDGE_PX) < LABEL_PX / 2;
 }
 
 /** The date where a day begins, else the time of day. */
@@ -103,7 +106,7 @@ function valueAxis(tokens: ChartTokens, isSwitch: boolean): uPlot.Axis {
     font: tokens.font,
     size: AXIS_PX,
     gap: 6,
-    space: 26,
+    space: 20,
     grid: { stroke: tokens.grid, width: 1 },
     ticks: { show: false },
     ...(isSwitch
