@@ -1,7 +1,11 @@
 """A device at a real broker, and an ingest process in a thread, for the tests of ingest."""
 
 import logging
+import os
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -13,6 +17,7 @@ from pydantic import SecretStr
 
 from dermafleet.contracts.ack import Ack, decode_ack
 from dermafleet.contracts.topics import Topics
+from dermafleet.embedded.program import free_port
 from dermafleet.logs import configure
 from dermafleet.mqtt import make_client, parse_url
 from dermafleet.settings import Settings
@@ -51,6 +56,9 @@ class Device:
         for message in messages:
             self._client.publish(message.topic, message.payload, qos=qos, retain=retain)
 
+    def is_subscribed(self) -> bool:
+        return self._subscribed.is_set()
+
     def numbers(self, field: str, epoch: str) -> set[int]:
         """All numbers that acks named in ``seqs``, ``refused`` or ``want``."""
         ranges = [r for ack in list(self.acks) if ack.epoch == epoch for r in getattr(ack, field)]
@@ -66,6 +74,7 @@ class Device:
         self.acks.append(decode_ack(bytes(message.payload)))
 
     def _on_disconnect(self, *_: object) -> None:
+        self._subscribed.clear()
         self.disconnects += 1
 
 
@@ -98,6 +107,33 @@ def _run(of: Settings) -> Iterator[None]:
         stop.set()
         thread.join(2 * of.stop_s)
         assert not thread.is_alive()
+
+
+@contextmanager
+def process(database_url: str, broker_url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Ingest as a process of its own, ready inside, killed after if it still runs."""
+    port = free_port()
+    environ = {
+        "DERMAFLEET_DATABASE_URL": database_url,
+        "DERMAFLEET_MQTT_URL": broker_url,
+        "DERMAFLEET_AUTO_APPROVE": "true",
+        "DERMAFLEET_METRICS_PORT": str(port),
+    }
+    program = "from dermafleet.settings import Settings; from services.ingest.main import run; run(Settings.load())"
+    with subprocess.Popen([sys.executable, "-c", program], env=os.environ | environ) as child:
+        try:
+            wait_until(lambda: _is_ready(port), what="ingest is ready")
+            yield child
+        finally:
+            child.kill()
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -1,22 +1,16 @@
 """Ingest between a real broker and a real database."""
 
-import os
 import signal
-import subprocess
-import sys
-import urllib.request
 from contextlib import closing
-from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from dermafleet.embedded.broker import EmbeddedBroker
 from dermafleet.embedded.postgres import Cluster
-from dermafleet.embedded.program import free_port
 from dermafleet.storage.engine import connect
 from services.ingest import metrics
-from tests.integration.ingest_device import Device, is_subscribed, running, settings
+from tests.integration.ingest_device import Device, is_subscribed, process, running, settings
 from tests.servers import Mosquitto
 from tests.unit.ingest.messages import EPOCH_A, Machine
 from tests.unit.ingest.waiting import wait_until
@@ -153,39 +147,12 @@ def test_entry_that_cannot_be_stored_alone_is_left_with_its_device_and_holds_up_
     assert metrics.SET_ASIDE._value.get() == before + 1
 
 
-def start(environ: dict[str, Any]) -> subprocess.Popen[bytes]:
-    program = "from dermafleet.settings import Settings; from services.ingest.main import run; run(Settings.load())"
-    return subprocess.Popen([sys.executable, "-c", program], env=os.environ | environ)
-
-
-def is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
 def test_sigterm_stops_ingest_in_order(broker: EmbeddedBroker, database_url: str) -> None:
-    port = free_port()
-    process = start(
-        {
-            "DERMAFLEET_DATABASE_URL": database_url,
-            "DERMAFLEET_MQTT_URL": broker.url("ingest"),
-            "DERMAFLEET_AUTO_APPROVE": "true",
-            "DERMAFLEET_METRICS_PORT": str(port),
-        }
-    )
-    try:
-        wait_until(lambda: is_ready(port), what="ingest is ready")
-        m = Machine("D-0006")
-        with Device(broker.url("D-0006"), "D-0006") as device:
-            device.publish(*(m.block(n) for n in range(1, 200)))
-            device.await_acked(EPOCH_A, {1})
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(5) == 0
-            stored = count(database_url, "select count(*) from log_entry")
-            wait_until(lambda: len(device.numbers("seqs", EPOCH_A)) >= stored, what="what is stored is acked")
-    finally:
-        process.kill()
-        process.wait()
+    m = Machine("D-0006")
+    with process(database_url, broker.url("ingest")) as ingest, Device(broker.url("D-0006"), "D-0006") as device:
+        device.publish(*(m.block(n) for n in range(1, 200)))
+        device.await_acked(EPOCH_A, {1})
+        ingest.send_signal(signal.SIGTERM)
+        assert ingest.wait(5) == 0
+        stored = count(database_url, "select count(*) from log_entry")
+        wait_until(lambda: len(device.numbers("seqs", EPOCH_A)) >= stored, what="what is stored is acked")
