@@ -124,16 +124,16 @@ async def find_work(connection: AsyncConnection) -> list[Work]:
     return [Work(row.device_id, row.is_ready) for row in rows]
 
 
-async def claim(connection: AsyncConnection, device: int, *, version: int) -> Claim | None:
-    """Take a device for this transaction; None when another worker has it. First sight creates its row."""
-    for _ in range(2):
-        row = (await connection.execute(_CLAIM, {"device": device})).one_or_none()
-        if row is not None:
-            return Claim(**row._mapping)
-        made = await connection.execute(_FIRST_SIGHT, {"device": device, "version": version})
-        if not made.rowcount:
-            return None
-    return None
+async def add_device(connection: AsyncConnection, device: int, *, version: int) -> bool:
+    """Begin to follow a device; False if it is followed already. Commit at once: others wait for it."""
+    made = await connection.execute(_ADD_DEVICE, {"device": device, "version": version})
+    return bool(made.rowcount)
+
+
+async def claim(connection: AsyncConnection, device: int) -> Claim | None:
+    """Take a device for this transaction; None when another worker has it, or it is not followed yet."""
+    row = (await connection.execute(_CLAIM, {"device": device})).one_or_none()
+    return None if row is None else Claim(**row._mapping)
 
 
 _CLAIM = text(
@@ -144,7 +144,7 @@ _CLAIM = text(
     where s.device_id = :device for update of s skip locked
     """
 )
-_FIRST_SIGHT = text(
+_ADD_DEVICE = text(
     "insert into detector_state (device_id, version) values (:device, :version) on conflict (device_id) do nothing"
 )
 

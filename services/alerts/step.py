@@ -33,10 +33,11 @@ async def step(engine: AsyncEngine, device: int, patience: Patience) -> bool:
     """
     with translate():
         async with engine.begin() as connection:
-            claim = await follow.claim(connection, device, version=evaluate.VERSION)
-            if claim is None:
-                return False
-            return await _Step(connection, claim, patience).run()
+            claim = await follow.claim(connection, device)
+            if claim is not None:
+                return await _Step(connection, claim, patience).run()
+        async with engine.begin() as connection:
+            return await follow.add_device(connection, device, version=evaluate.VERSION)
 
 
 class _Step:

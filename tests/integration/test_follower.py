@@ -1,0 +1,295 @@
+"""The follower on a real database: what it projects, how it waits for a hole, how it shares and stops."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from dermafleet.contracts.envelope import encode
+from dermafleet.contracts.topics import Topics
+from dermafleet.storage import follow as rows
+from dermafleet.storage.engine import make_engine
+from services.alerts.follow import Follower
+from services.alerts.step import Patience, step
+from services.ingest.decode import Entry, Message, decode
+from services.ingest.write import Rules, write
+from tests.unit.alerts.machine import LIMIT_KPA, RATED_LPM, Item, Machine
+
+NEVER = Patience()
+AT_ONCE = Patience(timedelta(microseconds=1), timedelta(microseconds=1))
+POLL = timedelta(milliseconds=10)
+DEADLINE_S = 30
+
+
+class Site:
+    """A database with machines whose entries the test delivers, and what the follower made of them."""
+
+    def __init__(self, url: str, engine: AsyncEngine) -> None:
+        self.url, self.engine = url, engine
+        self.connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
+        limits = msgspec.json.encode({"filter_dp_kpa": LIMIT_KPA, "filter_flow_lpm": RATED_LPM}).decode()
+        self.connection.execute("insert into device_model values ('m', 'M', 'full', %s)", [limits])
+        self.devices: dict[str, int] = {}
+
+    def add(self, device_id: str) -> int:
+        found = self.query(
+            "insert into device (device_id, label, state, model_id) values (%s, 'L', 'active', 'm') returning id",
+            device_id,
+        )
+        self.devices[device_id] = int(found[0]["id"])
+        return self.devices[device_id]
+
+    def deliver(self, device_id: str, items: Sequence[Item]) -> None:
+        batch = []
+        for item in items:
+            header = item.header(low=("0" * 15 + "1", 1), head=item.seq)
+            payload = encode(header, msgspec.json.encode(item.content))
+            batch.append(decode(Message(Topics().up(device_id, item.kind), payload, datetime.now(UTC)), Topics()))
+            assert isinstance(batch[-1], Entry)
+        with psycopg.connect(self.url) as connection:
+            write(connection, batch, Rules(server="s", payload_bytes=1 << 18))
+
+    def query(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        return self.connection.execute(statement, values).fetchall()
+
+    async def follow(self, device: int, patience: Patience = NEVER) -> None:
+        for _ in range(1000):
+            if not await step(self.engine, device, patience):
+                return
+
+
+@pytest.fixture
+async def site(database_url: str) -> AsyncIterator[Site]:
+    engine = make_engine(database_url, 6)
+    site = Site(database_url, engine)
+    yield site
+    site.connection.close()
+    await engine.dispose()
+
+
+def clogging(machine: Machine) -> Machine:
+    """A log in which the filter passes its limit."""
+    machine.open()
+    for percent in range(40, 120, 5):
+        machine.block([percent / 100] * 8)
+    return machine
+
+
+async def until(claim: str, holds: Any) -> None:
+    """Await a condition on the database, with a deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():  # noqa: ASYNC110  # the condition is in the database or in another process
+            await asyncio.sleep(0.02)
+    assert holds(), claim
+
+
+async def test_session_is_projected_from_its_entries(site: Site) -> None:
+    device, machine = site.add("D-0001"), Machine()
+    machine.open()
+    machine.session("start", "s1")
+    machine.block([0.2] * 8)
+    machine.session("checkpoint", "s1", 20.0)
+    machine.session("end", "s1", 24.0)
+    site.deliver("D-0001", machine.log)
+    await site.follow(device)
+    [session] = site.query("select * from session")
+    assert (session["session_id"], session["pump_s"], session["outcome"]) == ("s1", 24.0, "completed")
+    assert session["ended_at"] - session["started_at"] == timedelta(seconds=24)
+    assert [row["type"] for row in site.query("select type from event order by seq")] == ["opened"]
+    told = site.query("select body from change where topic = 'session' order by id")
+    assert [row["body"]["op"] for row in told] == ["start", "end"]
+
+
+async def test_clogged_filter_raises_one_alarm_and_a_new_one_clears_it(site: Site) -> None:
+    device, machine = site.add("D-0001"), clogging(Machine())
+    site.deliver("D-0001", machine.log)
+    await site.follow(device)
+    [alarm] = site.query("select * from alarm")
+    assert (alarm["fault"], alarm["severity"], alarm["standing"]) == ("filter_clogged", 3, "raised")
+    for _ in range(10):
+        machine.block([0.1] * 8)
+    site.deliver("D-0001", machine.log)
+    await site.follow(device)
+    [alarm] = site.query("select * from alarm")
+    assert alarm["standing"] == "cleared"
+    history = site.query("select transition from alarm_event order by id")
+    assert [row["transition"] for row in history] == ["raised", "severity_up", "cleared"]
+    told = site.query("select body from change where topic = 'alarm' order by id")
+    assert [row["body"]["transition"] for row in told] == ["raised", "severity_up", "cleared"]
+
+
+async def test_hole_stops_the_evaluation_until_it_is_filled(site: Site) -> None:
+    device, machine = site.add("D-0001"), clogging(Machine())
+    missing = machine.log[3]
+    site.deliver("D-0001", [item for item in machine.log if item is not missing])
+    await site.follow(device)
+    [state] = site.query("select * from detector_state")
+    assert state["seq"] == missing.seq - 1
+    assert state["blocked_since"] is not None
+    site.deliver("D-0001", [missing])
+    await site.follow(device)
+    [state] = site.query("select * from detector_state")
+    assert (state["seq"], state["blocked_since"]) == (len(machine.log), None)
+
+
+async def test_hole_is_named_by_an_alarm_that_clears_when_it_is_filled(site: Site) -> None:
+    device, machine = site.add("D-0001"), clogging(Machine())
+    missing = machine.log[3]
+    site.deliver("D-0001", [item for item in machine.log if item is not missing])
+    named = Patience(alarm_after=timedelta(microseconds=1), lost_after=timedelta(days=1))
+    for _ in range(3):
+        await site.follow(device, named)
+    [alarm] = site.query("select * from alarm where fault = 'evaluation_blocked'")
+    assert (alarm["component"], alarm["severity"], alarm["standing"]) == ("log", 1, "raised")
+    assert alarm["detail"]["seq"] == missing.seq
+    site.deliver("D-0001", [missing])
+    await site.follow(device, named)
+    history = site.query(
+        "select transition from alarm_event e join alarm a on a.id = alarm_id where fault = 'evaluation_blocked' "
+        "order by e.id"
+    )
+    assert [row["transition"] for row in history] == ["raised", "cleared"]
+
+
+async def test_old_hole_is_declared_lost_and_what_arrives_of_it_is_late(site: Site) -> None:
+    device, machine = site.add("D-0001"), clogging(Machine())
+    missing = [machine.log[3], machine.log[4], machine.log[7]]
+    site.deliver("D-0001", [item for item in machine.log if item not in missing])
+    await site.follow(device, AT_ONCE)
+    machine.block([1.3] * 8)
+    site.deliver("D-0001", machine.log[-1:])  # newer entries still come, the missing ones do not
+    for _ in range(3):
+        await site.follow(device, AT_ONCE)
+    [log] = site.query("select upto, lost::text, received::text, head from device_log")
+    assert log == {"upto": len(machine.log), "lost": "{[4,6),[8,9)}", "received": "{}", "head": len(machine.log)}
+    assert site.query("select seq from detector_state")[0]["seq"] == len(machine.log)
+    site.deliver("D-0001", missing)
+    [log] = site.query("select late::text from device_log")
+    assert log["late"] == "{[4,6),[8,9)}"
+
+
+async def test_hole_is_not_lost_while_nothing_newer_comes(site: Site) -> None:
+    device, machine = site.add("D-0001"), clogging(Machine())
+    site.deliver("D-0001", [item for item in machine.log if item is not machine.log[3]])
+    for _ in range(3):
+        await site.follow(device, AT_ONCE)
+    assert site.query("select lost::text from device_log")[0]["lost"] == "{}"
+
+
+async def test_lost_end_of_an_epoch_does_not_hold_up_the_next_one(site: Site) -> None:
+    device, machine = site.add("D-0001"), Machine()
+    machine.open()
+    machine.block([0.2] * 8)
+    missing = machine.log[-1]
+    machine.open()
+    machine.block([0.2] * 8)
+    site.deliver("D-0001", [item for item in machine.log if item is not missing])
+    await site.follow(device, AT_ONCE)
+    machine.block([0.2] * 8)
+    site.deliver("D-0001", machine.log[-1:])
+    for _ in range(3):
+        await site.follow(device, AT_ONCE)
+    [state] = site.query("select epoch, seq from detector_state")
+    assert (state["epoch"], state["seq"]) == (machine.epoch, 3)
+    logs = site.query("select lost::text, done from device_log order by number")
+    assert [(row["lost"], row["done"]) for row in logs] == [("{[2,3)}", True), ("{}", False)]
+
+
+async def test_entry_that_arrives_while_the_follower_leaves_keeps_the_epoch_open(site: Site) -> None:
+    device, machine = site.add("D-0001"), clogging(Machine())
+    site.deliver("D-0001", machine.log)
+    async with site.engine.begin() as connection:
+        assert not await rows.leave_epoch(connection, device, machine.epoch, upto=len(machine.log) - 1)
+        assert await rows.leave_epoch(connection, device, machine.epoch, upto=len(machine.log))
+
+
+async def test_device_taken_by_another_worker_is_left_alone(site: Site) -> None:
+    device = site.add("D-0001")
+    site.deliver("D-0001", clogging(Machine()).log)
+    assert await step(site.engine, device, NEVER)
+    async with site.engine.begin() as other:
+        assert await rows.claim(other, device)
+        assert not await step(site.engine, device, NEVER)
+    assert await step(site.engine, device, NEVER)
+
+
+async def test_many_workers_evaluate_every_device_once(site: Site) -> None:
+    logs = {f"D-{number:04d}": clogging(Machine()).log for number in range(1, 9)}
+    for device_id in logs:
+        site.add(device_id)
+    followers = [Follower(site.engine, patience=NEVER, poll=POLL, workers=2) for _ in range(3)]
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(follower.run(stop)) for follower in followers]
+    for first in range(0, len(logs["D-0001"]), 3):
+        for device_id, log in logs.items():
+            site.deliver(device_id, log[first : first + 3])
+        await asyncio.sleep(0)
+    done = len(logs["D-0001"])
+    await until(
+        "all is evaluated",
+        lambda: site.query("select count(*) as n from detector_state where seq = %s", done)[0]["n"] == len(logs),
+    )
+    stop.set()
+    await asyncio.gather(*tasks)
+    counted = site.query("select transition, count(*) as n from alarm_event group by 1 order by 1")
+    assert counted == [{"transition": "raised", "n": len(logs)}, {"transition": "severity_up", "n": len(logs)}]
+
+
+async def test_step_that_is_cut_off_leaves_nothing_and_is_made_again(site: Site) -> None:
+    device, machine = site.add("D-0001"), clogging(Machine())
+    site.deliver("D-0001", machine.log)
+    async with site.engine.begin() as blocker:
+        await blocker.execute(text("lock table alarm in exclusive mode"))
+        task = asyncio.create_task(site.follow(device))
+        waiting = "select 1 from pg_locks where not granted and relation = 'alarm'::regclass"
+        await until("the step waits for the table", lambda: bool(site.query(waiting)))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert not site.query("select 1 from alarm")
+    assert site.query("select seq from detector_state")[0]["seq"] == 0
+    await site.follow(device)
+    assert [row["transition"] for row in site.query("select transition from alarm_event order by id")] == [
+        "raised",
+        "severity_up",
+    ]
+
+
+async def test_device_that_cannot_be_evaluated_does_not_stop_the_others(site: Site) -> None:
+    for device_id in ("D-0001", "D-0002"):
+        site.add(device_id)
+        site.deliver(device_id, clogging(Machine()).log)
+    site.query("update log_entry set body = '{}' where device_id = %s and seq = 1 returning 1", site.devices["D-0001"])
+    follower, stop = Follower(site.engine, patience=NEVER, poll=POLL), asyncio.Event()
+    while await follower.poll(stop):
+        pass
+    positions = {row["device_id"]: row["seq"] for row in site.query("select device_id, seq from detector_state")}
+    assert positions[site.devices["D-0002"]] == 17
+    assert positions[site.devices["D-0001"]] == 0
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+async def test_process_stops_when_told(site: Site, signal_number: signal.Signals) -> None:
+    site.add("D-0001")
+    site.deliver("D-0001", clogging(Machine()).log)
+    environ = {**os.environ, "DERMAFLEET_DATABASE_URL": site.url, "DERMAFLEET_POLL_MS": "20"}
+    program = "from dermafleet.settings import Settings; from services.alerts.main import run; run(Settings.load())"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=environ)
+    try:
+        await until("it works", lambda: bool(site.query("select 1 from alarm")))
+        process.send_signal(signal_number)
+        async with asyncio.timeout(DEADLINE_S):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
