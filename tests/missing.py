@@ -5,7 +5,7 @@ Also a pytest plugin: the end of a run says in one line which packages to instal
 
 import os
 import re
-from collections import Counter
+from collections import defaultdict
 from typing import NoReturn
 
 import pytest
@@ -26,7 +26,7 @@ def missing(what: str, package: str) -> NoReturn:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     packages = set()
     for reports in terminalreporter.stats.values():
         for report in reports:
