@@ -20,6 +20,7 @@ from tests.waiting import until
 
 NAMES = {"postgres", "broker", "ingest", "alerts", "api", "machines"}
 DEADLINE_S = 60.0
+RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "air_filter_bench"
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +86,11 @@ def test_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
     assert f"--port {port} is taken" in refused.stderr
 
 
-def test_ctrl_c_stops_all_in_time_and_the_next_start_finds_the_data(tmp_path: Path) -> None:
+def test_ctrl_c_and_a_kill_leave_no_process_and_the_next_start_finds_the_data(tmp_path: Path) -> None:
+    path = "/devices/D-0001/completeness"
     with RunningDemo(tmp_path / "data", "--devices", "1") as demo:
         with demo.api() as api:
-            until(lambda: api.get("/devices/D-0001/completeness").json()["samples_stored"], deadline_s=DEADLINE_S)
+            until(lambda: api.get(path).json()["samples_stored"], deadline_s=DEADLINE_S)
         children, process = demo.children(), demo.process
         assert process is not None
         assert set(children) == NAMES
@@ -98,18 +100,13 @@ def test_ctrl_c_stops_all_in_time_and_the_next_start_finds_the_data(tmp_path: Pa
         assert time.monotonic() - started < STOP_S
         assert [name for name, child in children.items() if child.is_alive()] == []
         assert not (demo.data_dir / "demo.json").exists()
-    with RunningDemo(tmp_path / "data", "--devices", "1") as demo, demo.api() as api:
-        assert api.get("/devices/D-0001/completeness").json()["samples_stored"] > 0
-
-
-def test_killed_demo_leaves_no_process_and_starts_again(tmp_path: Path) -> None:
-    with RunningDemo(tmp_path / "data", "--devices", "1") as demo:
-        children = demo.children()
-        assert demo.process is not None
-        demo.process.kill()
+    with RunningDemo(tmp_path / "data", "--devices", "1") as again:
+        with again.api() as api:
+            assert api.get(path).json()["samples_stored"] > 0
+        children = again.children()
+        assert again.process is not None
+        again.process.kill()
         assert [name for name, child in children.items() if not child.wait(DEADLINE_S)] == []
-    with RunningDemo(tmp_path / "data", "--devices", "1"):
-        pass
 
 
 def test_run_for_some_seconds_ends_with_a_report(tmp_path: Path) -> None:
@@ -120,6 +117,19 @@ def test_run_for_some_seconds_ends_with_a_report(tmp_path: Path) -> None:
     assert found["samples_stored"] > 0
     assert (found["entries_lost"], found["entries_missing"]) == (0, 0)
     assert found["latency_ms_p50"] < 5000
+
+
+def test_replay_of_recorded_filters_loses_nothing_and_raises_each_alarm_once(tmp_path: Path) -> None:
+    if not RECORDINGS.is_dir():
+        pytest.skip("the recordings are not beside this checkout")
+    report = tmp_path / "report.json"
+    arguments = ("--replay", str(RECORDINGS), "--devices", "2", "--speed", "180000", "--for", "60")
+    done = _demo_command(tmp_path / "data", "--port", "0", *arguments, "--report", str(report))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    assert found["samples_read"] == found["samples_appended"] == found["samples_stored"] == 4132
+    assert (found["entries_lost"], found["entries_missing"]) == (0, 0)
+    assert (found["alarms_raised"], found["alarms_open"]) == (2, 2)
 
 
 def _reachable(demo: RunningDemo) -> str:
