@@ -25,6 +25,9 @@ MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_BATCH_SAMPLES = 50_000
 """Memory of one transaction: about 100 bytes per value while it is being decoded."""
 
+_CALM_ATTEMPTS = 2
+"""A deadlock or a lost race is over by then; only what lasts longer, or a lost connection, makes ingest unsubscribe."""
+
 _MAX_PAUSE_S = 5.0
 _REGISTER_S = 5.0
 _PATIENCE_S = 0.5
@@ -102,11 +105,12 @@ class Drain:
 
     def _store(self, batch: Sequence[Decoded]) -> None:
         """Write a batch, as often as it takes; halve it when the batch itself is the trouble."""
-        for pause_s in _pauses():
+        for attempt, pause_s in enumerate(_pauses()):
             try:
                 outcome = self._write(batch)
             except TransientError as error:
-                self._note_trouble(str(error))
+                if attempt >= _CALM_ATTEMPTS or self._connection is None:
+                    self._note_trouble(str(error))
                 if self._is_late():
                     return
                 self._rest(pause_s)

@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -56,6 +58,13 @@ class Device:
         for message in messages:
             self._client.publish(message.topic, message.payload, qos=qos, retain=retain)
 
+    def deliver(self, entries: Mapping[int, Message], epoch: str) -> None:
+        """Send entries as an agent does: eight at a time, again after a second, until all are acked."""
+        numbers = sorted(entries)
+        for i in range(0, len(numbers), 8):
+            window = _Window(self, {number: entries[number] for number in numbers[i : i + 8]}, epoch)
+            wait_until(window.is_acked, what=f"ack of {numbers[i : i + 8]}")
+
     def is_subscribed(self) -> bool:
         return self._subscribed.is_set()
 
@@ -76,6 +85,21 @@ class Device:
     def _on_disconnect(self, *_: object) -> None:
         self._subscribed.clear()
         self.disconnects += 1
+
+
+@dataclass
+class _Window:
+    device: Device
+    entries: Mapping[int, Message]
+    epoch: str
+    sent_at: float = float("-inf")
+
+    def is_acked(self) -> bool:
+        missing = self.entries.keys() - self.device.numbers("seqs", self.epoch)
+        if missing and time.monotonic() - self.sent_at > 1:
+            self.device.publish(*(self.entries[number] for number in sorted(missing)))
+            self.sent_at = time.monotonic()
+        return not missing
 
 
 def settings(database_url: str, *broker_urls: str, **changes: Any) -> Settings:

@@ -4,6 +4,7 @@ import signal
 from contextlib import closing
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from dermafleet.embedded.broker import EmbeddedBroker
@@ -115,29 +116,32 @@ def test_full_inbox_makes_ingest_unsubscribe_until_it_is_drained(broker: Embedde
                 device.publish(m.block(number))
             wait_until(lambda: not is_subscribed(of), what="ingest unsubscribes")
         wait_until(lambda: is_subscribed(of), what="ingest subscribes again")
-        for number in sorted(unacked):
-            device.publish(m.block(number))
-            if number % 20 == 0:
-                device.await_acked(EPOCH_A, set(range(1, number + 1)))
-        device.await_acked(EPOCH_A, unacked)
+        device.deliver({number: m.block(number) for number in unacked}, EPOCH_A)
     assert count(database_url, "select count(*) from log_entry") == 159
     assert count(database_url, "select count(distinct seq) from log_entry") == 159
+
+
+def on_insert(database_url: str, condition: str, complaint: str, *, at_commit: bool = False) -> None:
+    """Make the database complain about inserted log entries; `tries` counts the inserts, committed or not."""
+    kind, when = ("constraint trigger", "after") if at_commit else ("trigger", "before")
+    with closing(connect(database_url, autocommit=True)) as connection:
+        connection.execute("create sequence tries")
+        connection.execute(
+            f"""
+            create function complain() returns trigger language plpgsql as
+            $$ begin if {condition} then raise {complaint}; end if; return new; end $$
+            """
+        )
+        connection.execute(
+            f"create {kind} complain {when} insert on log_entry {'deferrable initially deferred' * at_commit}"
+            " for each row execute function complain()"
+        )
 
 
 def test_entry_that_cannot_be_stored_alone_is_left_with_its_device_and_holds_up_nobody(
     broker: EmbeddedBroker, database_url: str
 ) -> None:
-    with closing(connect(database_url, autocommit=True)) as connection:
-        connection.execute(
-            """
-            create function fail() returns trigger language plpgsql as
-            $$ begin
-              if new.seq = 13 then raise exception 'unforeseen' using errcode = 'XX000'; end if;
-              return new;
-            end $$
-            """
-        )
-        connection.execute("create trigger fail before insert on log_entry for each row execute function fail()")
+    on_insert(database_url, "new.seq = 13", "exception 'unforeseen' using errcode = 'XX000'")
     m = Machine("D-0005")
     before = metrics.SET_ASIDE._value.get()
     with running(settings(database_url, broker.url("ingest"))), Device(broker.url("D-0005"), "D-0005") as device:
@@ -145,6 +149,29 @@ def test_entry_that_cannot_be_stored_alone_is_left_with_its_device_and_holds_up_
         device.await_acked(EPOCH_A, set(range(1, 21)) - {13})
         assert device.numbers("refused", EPOCH_A) == set()
     assert metrics.SET_ASIDE._value.get() == before + 1
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01", "53100", "57014", "42501"])
+def test_batch_is_repeated_until_the_database_takes_it(broker: EmbeddedBroker, database_url: str, state: str) -> None:
+    on_insert(database_url, "nextval('tries') < 4", f"exception 'not now' using errcode = '{state}'")
+    m = Machine("D-0007")
+    with running(settings(database_url, broker.url("ingest"))), Device(broker.url("D-0007"), "D-0007") as device:
+        device.publish(m.block(1))
+        device.await_acked(EPOCH_A, {1})
+    assert count(database_url, "select count(*) from telemetry") == 2
+    assert count(database_url, "select sum(duplicates) from device_log") == 0
+
+
+def test_commit_with_a_warning_is_an_unknown_outcome_and_is_repeated_before_the_ack(
+    broker: EmbeddedBroker, database_url: str
+) -> None:
+    on_insert(database_url, "nextval('tries') = 1", "warning 'canceling wait for replication'", at_commit=True)
+    m = Machine("D-0008")
+    with running(settings(database_url, broker.url("ingest"))), Device(broker.url("D-0008"), "D-0008") as device:
+        device.publish(m.block(1))
+        device.await_acked(EPOCH_A, {1})
+    assert count(database_url, "select count(*) from telemetry") == 2
+    assert count(database_url, "select sum(duplicates) from device_log") == 1
 
 
 def test_sigterm_stops_ingest_in_order(broker: EmbeddedBroker, database_url: str) -> None:
