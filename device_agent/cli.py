@@ -79,11 +79,13 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _outbox_ls(arguments: argparse.Namespace) -> None:
-    entries = _ask(_settings(arguments), "outbox")
+    listed = _ask(_settings(arguments), "outbox")
     if arguments.json:
-        print(json.dumps(entries))
+        print(json.dumps(listed))
         return
-    for entry in entries:
+    if hidden := listed["total"] - len(listed["entries"]):
+        print(f"({hidden} older entries are not shown)")
+    for entry in listed["entries"]:
         at = _shown_at(entry["appended_at"])
         print(f"{entry['epoch']} {entry['seq']:8} {entry['kind']:9} {entry['bytes']:8} {entry['state']:8} {at}")
 

@@ -5,6 +5,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from dermafleet.contracts.envelope import Position
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 _OPEN_SESSION = "open_session"
 _FLOOR_EVERY_MS = 60_000
 _MAX_BATCH = 64
+_RETRY_S = 1.0
+"""Pause after the disk failed; at most this much later than necessary, a hundred times less noise."""
 
 Confirmed = Callable[[Sequence[tuple[Position, Cut]]], None]
 """Told of telemetry entries after they were committed to disk."""
@@ -56,6 +59,8 @@ class Machine:
         self._floor_at = 0
         self._state = "idle"
         self._is_paused = False
+        self._retry_at = 0.0
+        self._disk_problem: str | None = None
 
     @property
     def publisher(self) -> Publisher:
@@ -99,18 +104,24 @@ class Machine:
             self._publisher.wake()
 
     def write(self) -> None:
-        """Put what waits on disk, at most one commit per call and batch; on failure it keeps waiting."""
+        """Put what waits on disk, in one commit; when the disk fails it keeps waiting, and the next try is later."""
+        if time.monotonic() < self._retry_at:
+            return
         with self._writing:
             try:
                 self._write()
             except TransientError as error:
-                log.warning("%s: %s", self.device_id, error)
+                self._retry_at = time.monotonic() + _RETRY_S
+                self._note_disk(str(error))
+            else:
+                self._note_disk(None)
 
     def finish(self) -> None:
         """No more samples: cut, end the session, write all."""
         self._recorder.finish()
         while self._recorder.waiting:
             before = len(self._recorder.waiting)
+            self._retry_at = 0.0
             self.write()
             if len(self._recorder.waiting) == before:
                 log.error("%s: %d entries could not be written", self.device_id, before)
@@ -148,6 +159,11 @@ class Machine:
             self._floor_at = now.at
             self.outbox.remember({CLOCK_FLOOR: str(now.at)})
             self.outbox.note_anchor(now)
+
+    def _note_disk(self, problem: str | None) -> None:
+        if (problem is None) != (self._disk_problem is None):
+            log.warning("%s: %s", self.device_id, problem or "the disk works again")
+        self._disk_problem = problem
 
     def _note_pause(self, is_full: bool) -> None:
         if is_full != self._is_paused:

@@ -18,13 +18,15 @@ from dermafleet.contracts.records import OPENED
 from device_agent import eviction
 from device_agent.clock import Clock, Instant, anchor_of
 from device_agent.entries import CLOCK_FLOOR, NO_FACTS, Backlog, Entry, Facts, NewEntry, event_entry
-from device_agent.outbox_file import affordable_bytes, open_existing, open_file, storage_error
+from device_agent.outbox_file import affordable_bytes, make_folder, open_existing, open_file, storage_error
 
 log = logging.getLogger(__name__)
 
 PENDING, ACKED, REFUSED = 0, 1, 2
 
 _PAGE_BYTES = 4096
+_RESERVE_PAGES = 64
+"""Beyond SQLite's own limit for appending; an ack moves an index entry, which may take a new page."""
 _MIN_EVICTED_SHARE = 100
 """Evict at least 1/100 of the budget at a time: otherwise every append at the limit would evict, and announce it."""
 
@@ -38,7 +40,7 @@ class Outbox:
         """Use `open_outbox`."""
         self._connection = connection
         self._lock = threading.RLock()
-        self._budget_pages = budget_bytes // _PAGE_BYTES
+        self._quota_pages = connection.execute("pragma max_page_count").fetchone()[0]
         self._budget_bytes = budget_bytes
         self._keep_acked_ms = keep_acked_ms
         self._in_flight: set[int] = set()
@@ -65,7 +67,6 @@ class Outbox:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
                     raise storage_error(error) from error
-                log.warning("the outbox is full: evicting old entries")
             except sqlite3.Error as error:
                 raise storage_error(error) from error
             try:
@@ -157,19 +158,21 @@ class Outbox:
             refused = self._connection.execute("select count(*) from entry where state = 2").fetchone()[0]
         return Backlog(count, size, oldest, refused)
 
-    def list_entries(self, limit: int = 1000) -> list[dict[str, Any]]:  # rows for JSON output
-        """The newest entries, oldest first, without their content."""
+    def list_entries(self, limit: int = 1000) -> dict[str, Any]:  # a JSON document for people
+        """How many entries there are in all, and the newest of them, oldest first, without their content."""
         with self._lock:
+            total = self._connection.execute("select count(*) from entry").fetchone()[0]
             rows = self._connection.execute(
                 "select epoch, seq, kind, bytes, appended_at, state from entry join life using (life)"
                 " order by id desc limit ?",
                 (limit,),
             ).fetchall()
         states = ("pending", "acked", "refused")
-        return [
+        entries = [
             {"epoch": e, "seq": s, "kind": k, "bytes": b, "appended_at": at, "state": states[state]}
             for e, s, k, b, at, state in reversed(rows)
         ]
+        return {"total": total, "entries": entries}
 
     def last_telemetry(self) -> bytes | None:
         """The newest telemetry entry of the epochs before this one."""
@@ -299,17 +302,19 @@ class Outbox:
 
     @contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
+        """A transaction of bookkeeping: it may use a reserve, because a full outbox is emptied by what it notes."""
+        run = self._connection.execute
         with self._lock:
             try:
-                if not durable:
-                    self._connection.execute("pragma synchronous = normal")
+                run(f"pragma max_page_count = {self._quota_pages + _RESERVE_PAGES}")
+                run(f"pragma synchronous = {'full' if durable else 'normal'}")
                 with self._raw_transaction() as connection:
                     yield connection
             except sqlite3.Error as error:
                 raise storage_error(error) from error
             finally:
-                if not durable:
-                    self._connection.execute("pragma synchronous = full")
+                run("pragma synchronous = full")
+                run(f"pragma max_page_count = {self._quota_pages}")
 
     @contextmanager
     def _raw_transaction(self) -> Iterator[sqlite3.Connection]:
@@ -330,8 +335,8 @@ def open_outbox(path: Path, clock: Clock, *, budget_bytes: int, keep_acked_ms: i
         SettingError: the file cannot be used by this process.
         TransientError: the disk is full or failing.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    budget = affordable_bytes(path.parent, budget_bytes)
+    make_folder(path.parent)
+    budget = affordable_bytes(path, budget_bytes)
     connection, replaced = open_file(path, budget)
     outbox = Outbox(connection, budget_bytes=budget, keep_acked_ms=keep_acked_ms)
     floor = outbox.recall(CLOCK_FLOOR)

@@ -45,8 +45,6 @@ create index if not exists entry_settled on entry (state, id) where state > 0;
 create table if not exists meta (name text primary key, value text not null);
 """
 
-_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
-
 
 class _Unreadable(Exception):
     """The file cannot serve as an outbox."""
@@ -61,12 +59,9 @@ def open_file(path: Path, budget_bytes: int) -> tuple[sqlite3.Connection, str | 
         the connection, and why the file was replaced (None if it was not).
 
     Raises:
-        SettingError: the folder cannot be used, another agent holds the file, or a newer version wrote it.
+        SettingError: the file cannot be made, another agent holds it, or a newer version wrote it.
+        TransientError: the disk is full.
     """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(f"data_dir: {path.parent}: {error.strerror}") from error
     try:
         return _open(path, budget_bytes), None
     except _Unreadable as error:
@@ -93,35 +88,45 @@ def open_existing(path: Path) -> sqlite3.Connection:
         raise SettingError(f"data_dir: {path}: {error}") from error
 
 
-def affordable_bytes(folder: Path, budget_bytes: int) -> int:
-    """The budget, or less where the disk has less than twice that to spare."""
-    used = sum(f.stat().st_size for f in folder.glob(FILE_NAME + "*"))
-    free = shutil.disk_usage(folder).free + used
+def make_folder(folder: Path) -> None:
+    """Make the data folder, for this user alone.
+
+    Raises:
+        SettingError: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"data_dir: {folder}: {error.strerror}") from error
+
+
+def affordable_bytes(path: Path, budget_bytes: int) -> int:
+    """The budget, or less where the disk has less than twice that to spare for the outbox."""
+    used = path.stat().st_size if path.exists() else 0
+    free = shutil.disk_usage(path.parent).free + used
     return max(min(budget_bytes, free // 2), _MIN_BUDGET_BYTES)
 
 
 def _open(path: Path, budget_bytes: int) -> sqlite3.Connection:
-    connection: sqlite3.Connection | None = None
     try:
         # Ours alone; SQLite gives its other files the same mode.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise _Unreadable(str(error)) from error
+    try:
         _configure(connection, budget_bytes)
         return connection
-    except OSError as error:
-        raise _Unreadable(str(error)) from error
     except sqlite3.Error as error:
-        if connection is not None:
-            connection.close()
+        connection.close()
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise SettingError(f"data_dir: {path} is in use by another agent") from error
-        if code in _BROKEN or isinstance(error, sqlite3.DatabaseError):
-            raise _Unreadable(str(error)) from error
-        raise
-    except _Unreadable:
-        if connection is not None:
-            connection.close()
+        if code == sqlite3.SQLITE_FULL:
+            raise storage_error(error) from error
+        raise _Unreadable(str(error)) from error
+    except BaseException:
+        connection.close()
         raise
 
 

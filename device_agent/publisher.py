@@ -136,7 +136,7 @@ class Publisher:
             try:
                 self._connect_and_serve()
             except TransientError as error:
-                if self._attempts == 0:
+                if self._attempts == 0 and not self._stopping.is_set():
                     log.warning("%s: no connection: %s", self._link.device_id, error)
             except Exception:
                 log.exception("%s: the publisher failed and starts again", self._link.device_id)

@@ -62,7 +62,7 @@ class Runner:
                 self._stopping.wait(max(due - now, 0.002))
                 continue
             if now - due > 1.0:
-                began, visit = now - visit * self._period_s / count, visit  # we were asleep: no catching up
+                began = now - visit * self._period_s / count  # we were asleep: no catching up
             self._visit(self._machines[visit % count], now)
             visit += 1
 

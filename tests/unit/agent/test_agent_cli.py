@@ -20,7 +20,9 @@ def test_status_and_outbox_of_a_stopped_agent(tmp_path: Path, capsys: pytest.Cap
     status = json.loads(capsys.readouterr().out)
     assert (status["running"], status["head"], status["backlog"]["entries"]) == (False, [outbox.epoch, 2], 2)
     main(["outbox", "ls", "--json", "--data-dir", str(tmp_path)])
-    assert [entry["kind"] for entry in json.loads(capsys.readouterr().out)] == ["event", "telemetry"]
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["total"] == 2
+    assert [entry["kind"] for entry in listed["entries"]] == ["event", "telemetry"]
     main(["outbox", "ls", "--data-dir", str(tmp_path)])
     assert f"{outbox.epoch}        2 telemetry" in capsys.readouterr().out
     main(["status", "--data-dir", str(tmp_path)])

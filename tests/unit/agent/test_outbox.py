@@ -194,7 +194,7 @@ def test_looking_into_a_stopped_outbox_begins_no_epoch(tmp_path: Path) -> None:
     outbox.close()
     seen = open_to_read(tmp_path / FILE_NAME)
     assert seen.head() == outbox.head()
-    assert [e["state"] for e in seen.list_entries()] == ["pending", "pending"]
+    assert [e["state"] for e in seen.list_entries()["entries"]] == ["pending", "pending"]
     assert seen.backlog().entries == 2
     seen.close()
 
