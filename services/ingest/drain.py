@@ -173,6 +173,7 @@ class Drain:
         oldest = min(item.message.received_at for item in batch)
         metrics.WAIT_SECONDS.observe((datetime.now(UTC) - oldest).total_seconds())
         metrics.SAMPLES.inc(outcome.samples)
+        metrics.UNKNOWN.inc(outcome.unknown)
         metrics.QUARANTINE_BYTES.set(self._space.numbered + self._space.unnumbered)
         for result, count in outcome.counts.items():
             metrics.MESSAGES.labels(result).inc(count)

@@ -4,6 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 MESSAGES = Counter("dermafleet_ingest_messages", "Messages by what became of them, once committed", ["result"])
 SAMPLES = Counter("dermafleet_ingest_samples", "Samples stored")
+UNKNOWN = Counter("dermafleet_ingest_unknown", "Telemetry entries stored with unknown channels or fields")
 RECEIVED_BYTES = Counter("dermafleet_ingest_received_bytes", "Bytes of the messages received")
 LEFT_OUT = Counter("dermafleet_ingest_left_out", "Messages not taken because the inbox was overrun; devices send again")
 SET_ASIDE = Counter("dermafleet_ingest_set_aside", "Messages not answered because storing them alone failed")

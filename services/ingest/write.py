@@ -59,6 +59,7 @@ class Outcome:
         counts: messages by result (new, late, duplicate, refused, forked, withheld, waiting, held, status, garbage,
             garbage_dropped).
         samples: stored.
+        unknown: telemetry entries stored with channels or fields that this version does not know.
         seen, bad: devices of the entries looked at, and of the bad ones among them.
         refused: what went into quarantine.
     """
@@ -66,6 +67,7 @@ class Outcome:
     replies: list[Reply] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     samples: int = 0
+    unknown: int = 0
     seen: Counter[str] = field(default_factory=Counter)
     bad: Counter[str] = field(default_factory=Counter)
     refused: list[quarantine.Refused] = field(default_factory=list)
@@ -224,7 +226,9 @@ def _append(connection: Connection, outcome: Outcome, works: Sequence[_Work], ru
         else:
             work.answers.commit(entry.message.broker, entry.header)
             outcome.counts["late" if late else "new"] += 1
-            outcome.samples += 0 if row.samples is None else len(row.samples.at_ms)
+            if row.samples is not None:
+                outcome.samples += len(row.samples.at_ms)
+                outcome.unknown += row.samples.extra is not None or row.body is not None
 
 
 def _refuse(outcome: Outcome, work: _Work, entry: Numbered, fault: tuple[str, str], rules: Rules) -> None:

@@ -86,7 +86,7 @@ def test_new_entries_are_stored_with_all_they_say(ingest: Ingest) -> None:
     outcome = ingest.store(m.opened(), m.block(2, channels), m.session(3))
 
     assert ack(outcome) == Ack(server="server-1", epoch=EPOCH_A, seqs=[(1, 3)])
-    assert outcome.samples == 2
+    assert (outcome.samples, outcome.unknown) == (2, 1)
     samples = ingest.rows(
         "select extract(epoch from event_at) * 1000, vacuum_inlet_kpa, flow_lpm, filter_dp_kpa, extra, marks"
         " from telemetry order by event_at"
