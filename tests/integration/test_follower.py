@@ -277,6 +277,26 @@ async def test_device_that_cannot_be_evaluated_does_not_stop_the_others(site: Si
     assert positions[site.devices["D-0001"]] == 0
 
 
+async def test_follower_waits_for_a_database_that_is_away(site: Site) -> None:
+    away = make_engine("postgresql://nobody@127.0.0.1:1/nothing")
+    follower, stop = Follower(away, patience=NEVER, poll=POLL), asyncio.Event()
+    task = asyncio.create_task(follower.run(stop))
+    await until("it says so", lambda: follower.trouble == "the database does not answer")
+    assert not task.done()
+    stop.set()
+    await task
+    await away.dispose()
+
+
+async def test_follower_is_ready_once_it_has_polled(site: Site) -> None:
+    follower, stop = Follower(site.engine, patience=NEVER, poll=POLL), asyncio.Event()
+    assert follower.trouble is not None
+    task = asyncio.create_task(follower.run(stop))
+    await until("it is ready", lambda: follower.trouble is None)
+    stop.set()
+    await task
+
+
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 async def test_process_stops_when_told(site: Site, signal_number: signal.Signals) -> None:
     site.add("D-0001")
