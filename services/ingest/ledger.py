@@ -86,6 +86,8 @@ class Ledger:
         """
         if self._is_excess(header.epoch):
             return "fragmented"
+        if not self._is_excess(header.low[0]):
+            self.log(header.low[0])  # Older than this epoch, so numbered before it, whichever is heard of first.
         log = self.log(header.epoch)
         log.head = max(log.head, header.head)
         seq = header.seq
@@ -100,7 +102,7 @@ class Ledger:
             admission = "duplicate"
         elif log.done:
             admission = "late"
-        elif len((log.received | RangeSet([(seq, seq)])).ranges) > self.max_ranges:
+        elif seq > log.upto + 1 and len((log.received | RangeSet([(seq, seq)])).ranges) > self.max_ranges:
             admission = "fragmented"
         else:
             admission = "new"
@@ -130,18 +132,22 @@ class Ledger:
             return
         log = self.log(epoch)
         if seq > log.low:
-            log.low = seq
+            log.low, log.head = seq, max(log.head, seq)
             self._lose(log, [(1, seq - 1)])
             self._lose_ancestors(log)
 
     def note_opened(self, epoch: str, previous: tuple[str, int] | None) -> None:
         """Note what entry 1 of an epoch tells of the one before it."""
         log = self.logs[epoch]
+        if 1 in log.lost:
+            return  # Late: the follower may have passed, and the order of epochs must not change behind it.
         log.opened = True
         if previous is None or self._is_excess(previous[0]):
             return
         log.previous = previous[0]
         ancestor = self.log(previous[0])
+        # What the disk does not know of at its next start, it has forgotten: no one will send it.
+        self._lose(ancestor, [(previous[1] + 1, ancestor.head)])
         ancestor.head = max(ancestor.head, previous[1])
         for descendant in list(self.logs.values()):
             if descendant.low:
@@ -155,12 +161,23 @@ class Ledger:
     def wanted(self, epoch: str, end: int) -> list[Range]:
         """Ranges of an epoch up to ``end`` that should still be on the device's disk, at most `MAX_WANT`."""
         log = self.logs[epoch]
-        return [] if log.done else list(log.missing(end).ranges[:MAX_WANT])
+        return list((log.missing(end) - log.late).ranges[:MAX_WANT])
 
     def ancestors(self, log: Log) -> Iterator[Log]:
-        """The known, unfinished epochs before this one on the same disk, nearest first."""
+        """The unfinished epochs that the same disk may hold before this one, nearest first.
+
+        Where entry 1 is lost, nothing tells what came before: every other epoch may have. They are asked for (a device
+        announces as dropped what it no longer has), but never taken for lost on this ground.
+        """
+        chain = [log, *self._chain(log)]
+        yield from chain[1:]
+        if not chain[-1].opened and (1 in chain[-1].lost or 1 in chain[-1].refused):
+            yield from (other for other in self.logs.values() if other not in chain and not other.done)
+
+    def _chain(self, log: Log) -> Iterator[Log]:
+        """The epochs that surely came before this one on the same disk, as far as they are unfinished."""
         seen = {log.epoch}
-        while log.previous is not None and log.previous not in seen and log.previous in self.logs:
+        while log.previous in self.logs and log.previous not in seen:
             seen.add(log.previous)
             log = self.logs[log.previous]
             yield log
@@ -169,7 +186,7 @@ class Ledger:
         return epoch not in self.logs and self.new_epochs <= 0
 
     def _lose_ancestors(self, log: Log) -> None:
-        for ancestor in self.ancestors(log):
+        for ancestor in self._chain(log):
             self._lose(ancestor, [(1, ancestor.head)])
 
     def _lose(self, log: Log, ranges: Iterable[Range]) -> None:
