@@ -105,7 +105,7 @@ def server(database_url: str) -> Iterator[Server]:
 def test_decisions_do_not_depend_on_delivery(server: Server) -> None:
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(cases(), st.data())
     def check(case: Case, data: st.DataObject) -> None:
         server.forget()
@@ -131,7 +131,7 @@ def _deliver_at_random(server: Server, case: Case, data: st.DataObject) -> None:
     repeated = data.draw(st.lists(st.sampled_from(case.kept), max_size=5), label="repeated")
     queue = data.draw(st.permutations(case.kept + repeated), label="order")
     while queue:
-        count = data.draw(st.integers(1, 8), label="batch")
+        count = data.draw(st.integers(1, 12), label="batch")
         batch, queue = queue[:count], queue[count:]
         writer, knows_head = data.draw(st.tuples(st.integers(0, 1), st.booleans()), label="writer, head")
         server.deliver(batch, case, writer=writer, knows_head=knows_head)
