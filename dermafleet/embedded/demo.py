@@ -38,7 +38,7 @@ _REPLAY_SPEED = 36_000.0
 _REPLAY_SECONDS_PER_SECOND = 3600
 _CATCH_UP_S = 60.0
 """With a speed, event time starts so far in the past that it reaches the present after this long."""
-_STOP_S = 3.5
+_STOP_S = 3.0
 _DRAIN_S = 20.0
 """How long, after the machines have ended, the follower may take to reach the end of their logs."""
 _POLL_S = 0.2

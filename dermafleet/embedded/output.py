@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 _ALARMING = re.compile(r"\b(warning|error|critical|fatal|panic|WRN|ERR|FTL|Traceback)\b", re.IGNORECASE)
-_EXPECTED = ("Plaintext passwords detected", "the database system is starting up")
-"""NATS on its configuration file, which its owner alone may read; PostgreSQL on our probes."""
+_EXPECTED = ("Plaintext passwords detected", "FATAL:  the database system is")
+"""NATS on its configuration file, which its owner alone may read; PostgreSQL on our probes while it
+starts, recovers or stops."""
 _COLOURS = (36, 33, 32, 35, 34, 31)
 _RESET = "\x1b[0m"
 _NAME_WIDTH = 8

@@ -24,6 +24,8 @@ _MAX_DELAY_S = 15.0
 _STEADY_S = 20.0
 """A process that ran this long was well; its next restart is quick again."""
 _SHORTEST_STOP_S = 0.3
+_POLITE_PART = 0.75
+"""Part of its time that a program has after the first signal, before the next."""
 _LAST_WORDS_S = 1.0
 """How long the output of a dead process is read: its own children may hold the other end."""
 
@@ -74,11 +76,12 @@ class Supervisor:
         return await asyncio.shield(task)
 
     async def stop(self, within_s: float) -> None:
-        """End all, the last started first. Each may take half of the time that is left."""
+        """End all, the last started first. Each may take half of the time that is left, the last one all of it."""
         deadline = _now() + within_s
-        for running in reversed(self._running):
-            await self._stop_one(running, max((deadline - _now()) / 2, _SHORTEST_STOP_S))
-        self._running.clear()
+        while self._running:
+            running = self._running.pop()
+            left_s = (deadline - _now()) / (2 if self._running else 1)
+            await self._stop_one(running, max(left_s, _SHORTEST_STOP_S))
 
     async def stop_program(self, name: str, within_s: float) -> None:
         """End one program for good."""
@@ -97,7 +100,8 @@ class Supervisor:
             assert process is not None
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(each)
-            await asyncio.wait({task}, timeout=within_s / len(signals) if each != signal.SIGKILL else None)
+            patience_s = within_s * (_POLITE_PART if each == signals[0] else 1 - _POLITE_PART)
+            await asyncio.wait({task}, timeout=None if each == signal.SIGKILL else patience_s)
             if task.done():
                 break
         await asyncio.gather(task, return_exceptions=True)
