@@ -1,13 +1,15 @@
-"""Which entries leave a full outbox first: acked, then refused, then telemetry oldest first, everything else last.
+"""Which entries leave a full outbox first: acked, then refused, then telemetry oldest first, then everything else.
 
+Entry 1 of an epoch, which tells the server what came before, goes last. What an evicted ``dropped`` event told is told
+again by the next one: otherwise the loss that it announced would be silent.
 Runs inside the outbox's transaction; an entry in flight is never touched.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from dermafleet.contracts.envelope import Position
-from dermafleet.contracts.ranges import Range, RangeSet
+from dermafleet.contracts.ranges import NOTHING, Range, Ranges, RangeSet
+from dermafleet.contracts.records import DROPPED, decode_event, dropped_of
 
 _ROW_OVERHEAD_BYTES = 64
 _BATCH = 5000
@@ -17,38 +19,46 @@ _TIERS = (
     ("state = 1", False),
     ("state = 2", False),
     ("state = 0 and kind = 'telemetry'", True),
-    ("state = 0 and kind <> 'telemetry'", True),
+    ("state = 0 and kind <> 'telemetry' and seq > 1", True),
+    ("state = 0 and seq = 1", True),
 )
 """Condition, and whether the server must be told; what it acked or refused it has noted itself."""
 
 
-def evict(connection: sqlite3.Connection, needed_bytes: int, in_flight: Iterable[int]) -> list[Position]:
+def evict(connection: sqlite3.Connection, needed_bytes: int, in_flight: Iterable[int]) -> dict[str, RangeSet]:
     """Delete the least valuable entries until ``needed_bytes`` are free or nothing is left to delete.
 
     Returns:
-        the positions of deleted entries that the server may not have.
+        per epoch, the numbers of entries that the server may not have, to be announced as dropped.
     """
     protected = set(in_flight)
-    unannounced: list[Position] = []
+    unannounced: dict[str, RangeSet] = {}
+    pieces = 0
     for condition, announce in _TIERS:
         if needed_bytes <= 0:
             break
         rows = connection.execute(
-            f"select id, epoch, seq, bytes from entry join life using (life) where {condition}"  # noqa: S608 - constants above
-            " order by id limit ?",
+            "select id, epoch, seq, bytes, case when kind = 'event' then raw end from entry join life using (life)"  # noqa: S608 - constants above
+            f" where {condition} order by id limit ?",
             (_BATCH + len(protected),),
         ).fetchall()
         chosen: list[int] = []
-        for entry_id, epoch, seq, size in rows:
-            if needed_bytes <= 0:
+        told: dict[str, list[Range]] = {}
+        for entry_id, epoch, seq, size, event in rows:
+            if needed_bytes <= 0 or pieces > _BATCH:
                 break
             if entry_id in protected:
                 continue
             chosen.append(entry_id)
             needed_bytes -= size + _ROW_OVERHEAD_BYTES
             if announce:
-                unannounced.append((epoch, seq))
+                told.setdefault(epoch, []).append((seq, seq))
+                for dropped_epoch, ranges in _announced_in(event).items():
+                    told.setdefault(dropped_epoch, []).extend(ranges)
+                    pieces += len(ranges)
         connection.executemany("delete from entry where id = ?", [(i,) for i in chosen])
+        for epoch, ranges in told.items():
+            unannounced[epoch] = unannounced.get(epoch, NOTHING) | RangeSet(ranges)
     return unannounced
 
 
@@ -60,9 +70,9 @@ def delete_acked_before(connection: sqlite3.Connection, at: int) -> None:
     )
 
 
-def as_ranges(positions: Iterable[Position]) -> dict[str, tuple[Range, ...]]:
-    """Positions by epoch, as inclusive ranges."""
-    by_epoch: dict[str, list[int]] = {}
-    for epoch, seq in positions:
-        by_epoch.setdefault(epoch, []).append(seq)
-    return {epoch: RangeSet.of(numbers).ranges for epoch, numbers in by_epoch.items()}
+def _announced_in(event: bytes | None) -> Mapping[str, Ranges]:
+    """What an event announces as dropped; nothing if it is no such event."""
+    if event is None or b'"dropped"' not in event:
+        return {}
+    decoded, _ = decode_event(event)
+    return dropped_of(decoded).ranges if decoded.type == DROPPED else {}

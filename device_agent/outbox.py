@@ -274,9 +274,10 @@ class Outbox:
         if not dropped:
             return []
         log.warning(
-            "the outbox reached its budget: %d entries that the server does not have were dropped", len(dropped)
+            "the outbox reached its budget: %d entries that the server does not have were dropped",
+            sum(map(len, dropped.values())),
         )
-        return [event_entry("dropped", now, {"ranges": eviction.as_ranges(dropped)})]
+        return [event_entry("dropped", now, {"ranges": {epoch: gone.ranges for epoch, gone in dropped.items()}})]
 
     def _used_bytes(self) -> int:
         pages = self._connection.execute("pragma page_count").fetchone()[0]
