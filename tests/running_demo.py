@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,8 +27,9 @@ class RunningDemo:
         info: what `demo.json` says, read again by `read_info` after restarts.
     """
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir
+        self.environ = environ or {}
         self.arguments = arguments
         self.info: dict[str, Any] = {}
         self.process: subprocess.Popen[bytes] | None = None
@@ -40,7 +42,7 @@ class RunningDemo:
                 [*command, *self.arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environ},
                 start_new_session=True,
             )
         self._await_greeting()

@@ -15,7 +15,9 @@ import psycopg
 import pytest
 
 from dermafleet.embedded.broker import connection_problem
+from dermafleet.embedded.postgres import Cluster, ensure_database
 from tests.running_demo import STOP_S, RunningDemo
+from tests.servers import Mosquitto
 from tests.waiting import until
 
 NAMES = {"postgres", "broker", "ingest", "alerts", "api", "machines"}
@@ -130,6 +132,17 @@ def test_replay_of_recorded_filters_loses_nothing_and_raises_each_alarm_once(tmp
     assert found["samples_read"] == found["samples_appended"] == found["samples_stored"] == 4132
     assert (found["entries_lost"], found["entries_missing"]) == (0, 0)
     assert (found["alarms_raised"], found["alarms_open"]) == (2, 2)
+
+
+def test_demo_on_servers_of_others_starts_none_of_its_own(
+    tmp_path: Path, postgres15: Cluster, mosquitto: Mosquitto
+) -> None:
+    ensure_database(postgres15, "demo")
+    environ = {"DERMAFLEET_DATABASE_URL": postgres15.url("demo"), "DERMAFLEET_MQTT_URL": mosquitto.url("spy")}
+    with RunningDemo(tmp_path / "data", "--devices", "1", environ=environ) as demo, demo.api() as api:
+        assert set(demo.info["pids"]) == NAMES - {"postgres", "broker"}
+        assert demo.info["database_url"] == postgres15.url("demo")
+        until(lambda: api.get("/devices/D-0001/completeness").json()["samples_stored"], deadline_s=DEADLINE_S)
 
 
 def _reachable(demo: RunningDemo) -> str:
