@@ -142,7 +142,7 @@ class Builder:
         assert found is not None
         return int(found[0])
 
-    def log(self, device: int, columns: Mapping[str, int | str], *, epoch: str = EPOCH, number: int = 1) -> None:
+    def log(self, device: int, columns: Mapping[str, object], *, epoch: str = EPOCH, number: int = 1) -> None:
         """One epoch's ledger. Ranges are given as PostgreSQL writes them: ``{[3,5)}``."""
         names = ["device_id", "epoch", "number", *columns]
         places = ", ".join(["%s"] * len(names))

@@ -77,13 +77,13 @@ class Feed:
         A token that is newer than the queue's start comes from another process, further on than this one: the stream
         then skips what it has seen already.
         """
-        if token >= stream.position:
-            stream.position = token
-            return []
         with translate():
             async with self._reader.connect() as connection:
                 if not await changes.can_resume(connection, token):
                     return None
+                if token >= stream.position:
+                    stream.position = token
+                    return []
                 missed = await changes.changes_after(connection, token, limit=MAX_REPLAY + 1)
                 missed = [change for change in missed if change.position <= stream.position]
                 if len(missed) > MAX_REPLAY:
