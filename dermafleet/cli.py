@@ -164,6 +164,16 @@ def db_wait(timeout_s: Annotated[float, typer.Option("--timeout", min=0, help="S
     migrate.wait(_database_url(), timedelta(seconds=timeout_s))
 
 
+@db.command("seed")
+def db_seed(devices: Annotated[int, typer.Option(min=1, help="How many machines.")] = 10) -> None:
+    """Add the demo's clinics, device models and machines where they are not there yet."""
+    from dermafleet.embedded import fleet
+
+    with _database() as connection:
+        fleet.plant(connection, fleet.machines(devices, model=fleet.CRYSTAL))
+    typer.echo(f"{devices} machines of the demo are registered")
+
+
 # --- Users and devices ----------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import shutil
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dermafleet.contracts.topics import Topics
@@ -43,8 +43,6 @@ _DRAIN_S = 20.0
 """How long, after the machines have ended, the follower may take to reach the end of their logs."""
 _POLL_S = 0.2
 _API_PORTS = 3
-_PLACED_BEFORE = timedelta(days=5 * 365)
-"""Long before any event time of the demo: recordings stretch over months."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +169,7 @@ class _Demo:
         devices = [*fleet.machines(self._options.devices, model=model), fleet.guest()]
         password = secrets.token_urlsafe(12)
         with connect(database_url, application_name="dermafleet-demo") as connection:
-            seed.add_sites(connection, (*fleet.SITES, fleet.TEST_HALL))
-            seed.add_device_models(connection, fleet.MODELS)
-            seed.place_devices(connection, devices, from_at=datetime.now(UTC) - _PLACED_BEFORE)
+            fleet.plant(connection, devices)
             create_user(connection, EMAIL, password)
             seed.drop_api_keys(connection, "demo")
             return password, create_api_key(connection, EMAIL, "demo")

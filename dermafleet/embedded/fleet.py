@@ -1,8 +1,16 @@
 """The demo's world: who owns the machines, where they stand, of which model they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import psycopg
+
+from dermafleet.storage import seed
 from dermafleet.storage.seed import DeviceModel, Organization, PlacedDevice, Site
+
+_PLACED_BEFORE = timedelta(days=5 * 365)
+"""Long before any event time of the demo: recordings stretch over months."""
 
 CRYSTAL = DeviceModel(
     "crystal-m1", "Crystal M1", "full", {"filter_dp_kpa": 5.0, "filter_flow_lpm": 30.0}
@@ -87,3 +95,10 @@ def machines(count: int, *, model: DeviceModel) -> list[PlacedDevice]:
 
 def guest() -> PlacedDevice:
     return PlacedDevice(GUEST, "Guest", CRYSTAL, TEST_HALL)
+
+
+def plant(connection: psycopg.Connection[Any], devices: Iterable[PlacedDevice]) -> None:
+    """Add the sites, the models and these devices where they are not there yet; the caller commits."""
+    seed.add_sites(connection, (*SITES, TEST_HALL))
+    seed.add_device_models(connection, MODELS)
+    seed.place_devices(connection, devices, from_at=datetime.now(UTC) - _PLACED_BEFORE)
