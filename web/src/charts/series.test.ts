@@ -38,6 +38,11 @@ test("new samples widen the last bucket and begin the next at a multiple of its 
   expect(flow(samples)).toEqual({ min: [4, 4, 1], mean: [5, 5, 2], max: [6, 9, 3] });
 });
 
+test("the last sample itself is known inside a bucket", () => {
+  const samples = extend(buckets([1000], [5]), event([2100, 2900], [1, 9]), 0);
+  expect(samples.last.get("flow_lpm")).toEqual({ atMs: 2900, value: 9 });
+});
+
 test("what has left the window is dropped", () => {
   const samples = extend(raw([100, 200, 300], [1, 2, 3]), event([400], [4]), 250);
   expect(samples.t).toEqual([300, 400]);

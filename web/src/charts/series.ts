@@ -17,9 +17,11 @@ export interface Samples {
   tracks: Map<string, Track>;
   /** How many samples the newest bucket has: the weight of its mean. Infinity for a bucket that the server made. */
   newest: number;
+  /** The last sample itself, of each channel; of a bucket that the server made, its mean. */
+  last: Map<string, { atMs: number; value: number }>;
 }
 
-export const noSamples: Samples = { bucketMs: null, t: [], tracks: new Map(), newest: Infinity };
+export const noSamples: Samples = { bucketMs: null, t: [], tracks: new Map(), newest: Infinity, last: new Map() };
 
 export function fromTelemetry(telemetry: Telemetry): Samples {
   const tracks = new Map<string, Track>();
@@ -27,7 +29,7 @@ export function fromTelemetry(telemetry: Telemetry): Samples {
     if ("value" in channel) tracks.set(name, { min: channel.value, mean: channel.value, max: channel.value });
     else tracks.set(name, { min: channel.min, mean: channel.mean, max: channel.max });
   }
-  return { bucketMs: telemetry.bucket_ms, t: telemetry.t, tracks, newest: Infinity };
+  return { bucketMs: telemetry.bucket_ms, t: telemetry.t, tracks, newest: Infinity, last: lastOf(telemetry.t, tracks) };
 }
 
 /** True when the samples continue what is there, so that `extend` can take them. */
@@ -50,6 +52,7 @@ export function extend(samples: Samples, event: TelemetryEvent, fromMs: number):
     if (isNew) next.t.push(slot);
     for (const [name, track] of next.tracks) {
       const value = event.channels[name]?.[i] ?? null;
+      if (value !== null) next.last.set(name, { atMs: at, value });
       if (isNew) push(track, value);
       else if (value !== null) merge(track, value, next.newest);
     }
@@ -89,7 +92,17 @@ function copyFrom(samples: Samples, fromMs: number, names: string[]): Samples {
     const part = (values: (number | null)[] | undefined) => values?.slice(start) ?? t.map(() => null);
     tracks.set(name, { min: part(track?.min), mean: part(track?.mean), max: part(track?.max) });
   }
-  return { bucketMs: samples.bucketMs, t, tracks, newest: samples.newest };
+  return { bucketMs: samples.bucketMs, t, tracks, newest: samples.newest, last: new Map(samples.last) };
+}
+
+function lastOf(t: number[], tracks: Map<string, Track>): Samples["last"] {
+  const last: Samples["last"] = new Map();
+  for (const [name, track] of tracks) {
+    const i = track.mean.findLastIndex((value) => value !== null);
+    const [atMs, value] = [t[i], track.mean[i]];
+    if (atMs !== undefined && value != null) last.set(name, { atMs, value });
+  }
+  return last;
 }
 
 function push(track: Track, value: number | null): void {

@@ -44,17 +44,19 @@ export function extent(track: Track): { low: number; high: number } | null {
   return low > high ? null : { low, high };
 }
 
-export function lastValue(track: Track): number | null {
-  return track.mean.findLast((value) => value !== null) ?? null;
-}
-
 /** "Filter pressure drop: 2.31 kPa last, between 0.10 and 2.40 kPa over 15 min, limit 5.00 kPa." */
-export function toSentence(name: string, ucum: string, track: Track, spanMs: number, limit: number | null): string {
+export function toSentence(
+  name: string,
+  ucum: string,
+  track: Track,
+  last: number | null,
+  spanMs: number,
+  limit: number | null,
+): string {
   const range = extent(track);
   if (range === null) return `${name}: no samples in ${formatDuration(spanMs / 1000)}.`;
   const low = formatQuantity(range.low, ucum);
   const high = formatQuantity(range.high, ucum);
-  const last = formatQuantity(lastValue(track), ucum);
   const limitWords = limit === null ? "" : `, limit ${formatQuantity(limit, ucum)}`;
-  return `${name}: ${last} last, between ${low} and ${high} over ${formatDuration(spanMs / 1000)}${limitWords}.`;
+  return `${name}: ${formatQuantity(last, ucum)} last, between ${low} and ${high} over ${formatDuration(spanMs / 1000)}${limitWords}.`;
 }
