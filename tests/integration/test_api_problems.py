@@ -83,6 +83,7 @@ async def test_body_is_checked_by_field_and_limited(api: Api) -> None:
 async def test_every_answer_carries_protection_and_an_id(api: Api) -> None:
     for path in ("/api/v1/me", "/api/v1/nothing", "/healthz", "/", "/openapi.json"):
         answer = await api.client.get(path, headers={"X-Request-ID": "trace-1"})
+        assert answer.status_code != 500
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self';")
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["X-Request-ID"] == "trace-1"
