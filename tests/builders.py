@@ -183,7 +183,7 @@ class Builder:
         )
         self._do(
             "insert into alarm_event (alarm_id, transition, event_at, actor, reason)"
-            " values (%s, 'raised', %s, 'detector', 'the fault is there')",
+            " values (%s, 'raised', %s, 'detector', 'at 84 %% of the rated limit')",
             (id, raised_at),
         )
         return id

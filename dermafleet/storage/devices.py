@@ -85,7 +85,7 @@ select d.id, d.device_id, d.label, d.state, m.id as model_id, m.name as model_na
   case when s.device_id is null then 'never_seen'
        when s.online and s.received_at > :alive_since then 'online' else 'offline' end as presence,
   case when s.online and s.received_at > :alive_since then s.state end as activity,
-  s.received_at as last_seen_at, s.changed_at as presence_since, s.agent,
+  greatest(s.received_at, e.received_at) as last_seen_at, s.changed_at as presence_since, s.agent,
   case when t.event_at >= coalesce(s.latest_at, t.event_at) then 'telemetry'
        when s.latest_at is not null then 'status' end as latest_source,
   greatest(t.event_at, s.latest_at) as latest_at,

@@ -40,18 +40,18 @@ def decide(device_id: str, alarm: Alarm | None, observation: Observation) -> Dec
     if observation.severity is None:
         return _clear(alarm, observation)
     if alarm is None:
-        return Decision(_raise(device_id, observation), "raised", "the fault is there")
+        return Decision(_raise(device_id, observation), "raised", observation.reason)
     if alarm.standing == "cleared":
         again = replace(_seen(alarm, observation), standing="raised", count=alarm.count + 1, cleared_at=None)
-        return Decision(replace(again, raised_at=observation.at), "reraised", "the fault is back")
+        return Decision(replace(again, raised_at=observation.at), "reraised", f"is back: {observation.reason}")
     seen = _seen(alarm, observation)
     if observation.severity > alarm.severity:
         # Who acknowledged the milder fault has not seen this one.
         worse = replace(seen, standing="raised" if alarm.standing == "acknowledged" else alarm.standing)
-        return Decision(worse, "severity_up", f"severity {alarm.severity} to {observation.severity}")
+        return Decision(worse, "severity_up", observation.reason)
     if observation.severity < alarm.severity:
-        return Decision(seen, "severity_down", f"severity {alarm.severity} to {observation.severity}")
-    return Decision(seen, None, "the fault is still there")
+        return Decision(seen, "severity_down", observation.reason)
+    return Decision(seen, None, observation.reason)
 
 
 def _clear(alarm: Alarm | None, observation: Observation) -> Decision:
@@ -60,7 +60,7 @@ def _clear(alarm: Alarm | None, observation: Observation) -> Decision:
     if alarm.standing == "cleared":
         return Decision(alarm, None, "the fault is gone already")
     gone = replace(alarm, standing="cleared", cleared_at=observation.at, last_at=observation.at)
-    return Decision(gone, "cleared", "the fault is gone")
+    return Decision(gone, "cleared", observation.reason)
 
 
 def _raise(device_id: str, observation: Observation) -> Alarm:

@@ -58,6 +58,7 @@ class Observation:
         severity: 0 to 4 while the fault is there; None = it is gone.
         at: event time at which it became certain.
         confidence: 0 to 1.
+        reason: why it changed, one line for a person.
         detail: the numbers behind it.
     """
 
@@ -69,4 +70,5 @@ class Observation:
     confidence: float
     detector: str
     detector_version: int
+    reason: str
     detail: Detail = field(default_factory=dict)

@@ -204,6 +204,7 @@ def _observation(state: State, block: Block, i: int, limits: Limits) -> Observat
         confidence=find_confidence(state),
         detector=FAULT,
         detector_version=VERSION,
+        reason=_reason(state),
         detail={
             "ratio": round(state.level, 4),
             "level": RAISE if state.severity == SERVICE_DUE else 1.0 if is_there else CLEAR,
@@ -218,6 +219,15 @@ def _observation(state: State, block: Block, i: int, limits: Limits) -> Observat
             "coverage": round(state.coverage, 4),
         },
     )
+
+
+def _reason(state: State) -> str:
+    at = f"at {state.level:.0%} of the rated limit"
+    if not state.severity:
+        return f"{at}; at or below {CLEAR:.0%} for {CLEAR_DELAY_MS // 1000} s of pumping"
+    if state.severity == FAULTY:
+        return f"{at}; from 100% on it is a fault"
+    return f"{at}; service is due from {RAISE:.0%} for {RAISE_DELAY_MS // 1000} s of pumping"
 
 
 def find_confidence(state: State) -> float:

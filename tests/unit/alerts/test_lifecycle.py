@@ -14,7 +14,9 @@ T0 = datetime(2026, 11, 1, tzinfo=UTC)
 
 def observed(severity: int | None, minutes: int = 0) -> Observation:
     origin = Origin("a" * 16, 7, minutes)
-    return Observation("main", "filter_clogged", severity, T0 + timedelta(minutes=minutes), origin, 0.9, "f", 1)
+    return Observation(
+        "main", "filter_clogged", severity, T0 + timedelta(minutes=minutes), origin, 0.9, "f", 1, "because"
+    )
 
 
 def an_alarm(*, severity: int = 2, standing: Standing = "raised") -> Alarm:
