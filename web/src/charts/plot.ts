@@ -106,7 +106,7 @@ function valueAxis(tokens: ChartTokens, isSwitch: boolean): uPlot.Axis {
     font: tokens.font,
     size: AXIS_PX,
     gap: 6,
-    space: 20,
+    space: 18,
     grid: { stroke: tokens.grid, width: 1 },
     ticks: { show: false },
     ...(isSwitch

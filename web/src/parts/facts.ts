@@ -6,14 +6,15 @@ export interface Fact {
   value: string;
 }
 
+/** In the order in which they are shown; what is not here follows. */
 const labels: Record<string, string> = {
   ratio: "Share of the limit",
   level: "Raised from",
+  since: "Since",
   dp_kpa: "Pressure drop",
   flow_lpm: "Flow",
   limit_kpa: "Rated limit",
   limit_flow_lpm: "At a flow of",
-  since: "Since",
   samples: "Samples judged",
   window_s: "Smoothed over",
   noise: "Noise",
@@ -32,7 +33,11 @@ const units: [ending: string, unit: string][] = [
 const shares = new Set(["ratio", "level", "noise", "coverage"]);
 
 export function toFacts(detail: Record<string, unknown>): Fact[] {
-  return Object.entries(detail).map(([name, value]) => ({ label: toLabel(name), value: toText(name, value) }));
+  const known = Object.keys(labels);
+  const rank = (name: string): number => (known.includes(name) ? known.indexOf(name) : known.length);
+  return Object.entries(detail)
+    .sort(([a], [b]) => rank(a) - rank(b))
+    .map(([name, value]) => ({ label: toLabel(name), value: toText(name, value) }));
 }
 
 function toLabel(name: string): string {
