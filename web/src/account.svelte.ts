@@ -30,7 +30,15 @@ export const account = {
   },
 
   async signOut(): Promise<void> {
-    await post("/api/v1/logout", {});
+    try {
+      await post("/api/v1/logout", {});
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (error.status !== 401) {
+        state = { is: "unreachable", problem: error };
+        return;
+      }
+    }
     state = { is: "out" };
     navigate("/login");
   },

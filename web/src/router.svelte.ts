@@ -45,7 +45,7 @@ export function followLinks(event: MouseEvent): void {
   if (link === null || event.defaultPrevented || event.button !== 0) return;
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   if (link.origin !== window.location.origin || link.target !== "" || link.hasAttribute("download")) return;
+  if (link.hash !== "" && link.pathname === location.path) return;
   event.preventDefault();
-  if (link.hash !== "" && link.pathname === location.path) document.querySelector(link.hash)?.scrollIntoView();
-  else navigate(link.pathname + link.search);
+  navigate(link.pathname + link.search);
 }

@@ -70,20 +70,24 @@ export class Timeline {
 
   async load(): Promise<void> {
     this.#waiting ??= [];
-    const toMs = this.#atMs ?? Date.now();
     const query = {
-      from: new Date(toMs - this.spanMs).toISOString(),
-      // The present has no end, for a machine whose clock is ahead.
-      ...(this.#atMs === null ? {} : { to: new Date(toMs).toISOString() }),
+      ...this.#window(),
       points: Math.round(Math.min(Math.max(window.innerWidth * DENSITY, 240), 1200)),
     };
     const path = { device_id: this.#deviceId };
     const url = "/api/v1/devices/{device_id}/telemetry";
     await this.#fetched.load(async (signal) => fromTelemetry(await get(url, { path, query, signal })));
-    if (this.#fetched.isLoading || this.#fetched.data === null) return;
+    if (this.#fetched.isLoading) return;
     const waiting = this.#waiting ?? [];
     this.#waiting = null;
+    if (this.#fetched.problem !== null || this.#fetched.data === null) return;
     this.samples = waiting.reduce((samples, event) => extend(samples, event, this.fromMs), this.#fetched.data);
+  }
+
+  /** The present is the server's, whatever the time here. */
+  #window(): { from: string; to?: string } {
+    if (this.#atMs === null) return { from: `-${this.spanMs / 1000}s` };
+    return { from: new Date(this.#atMs - this.spanMs).toISOString(), to: new Date(this.#atMs).toISOString() };
   }
 
   /** Samples just committed. */
