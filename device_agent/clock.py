@@ -67,7 +67,7 @@ def wall_ms() -> int:
 
 
 class SystemClock:
-    """The machine's own clocks; the wall clock never reads below the persisted floor."""
+    """The machine's own clocks; a wall clock below the persisted floor is not set, and time runs on from the floor."""
 
     def __init__(
         self,
@@ -78,18 +78,22 @@ class SystemClock:
         boot: str | None = None,
     ) -> None:
         self._floor_ms = 0
+        self._floor_up = 0
         self._quality = quality
         self._wall = wall
         self._uptime = uptime
         self._boot = boot or read_boot_id()
 
     def raise_floor(self, floor_ms: int) -> None:
-        self._floor_ms = max(self._floor_ms, floor_ms)
+        if floor_ms > self._floor_ms:
+            self._floor_ms, self._floor_up = floor_ms, self._uptime()
 
     def now(self) -> Instant:
         at, up = self._wall(), self._uptime()
-        is_set = at >= max(self._floor_ms, SET_SINCE_MS)
-        return Instant(max(at, self._floor_ms), up, self._boot, self._quality if is_set else "unset")
+        if at >= max(self._floor_ms, SET_SINCE_MS):
+            return Instant(at, up, self._boot, self._quality)
+        # It must go on: standing still it would be a step at every look.
+        return Instant(max(at, self._floor_ms + up - self._floor_up), up, self._boot, "unset")
 
 
 class WarpedClock:

@@ -18,6 +18,19 @@ def test_the_clock_never_reads_below_its_floor() -> None:
     assert (clock.now().at, clock.now().clock) == (NOW_MS, "unset")
 
 
+def test_below_its_floor_the_clock_runs_on_from_it_so_that_a_step_is_one_step() -> None:
+    wall, up = [NOW_MS], [0]
+    clock, watch = SystemClock(wall=lambda: wall[0], uptime=lambda: up[0], boot="b"), StepWatch()
+    clock.raise_floor(NOW_MS)
+    steps = [watch.observe(clock.now())]
+    wall[0] -= 7_200_000
+    for _ in range(3):
+        wall[0], up[0] = wall[0] + 60_000, up[0] + 60_000
+        steps.append(watch.observe(clock.now()))
+    assert (clock.now().at, clock.now().clock) == (NOW_MS + 180_000, "unset")
+    assert steps == [None, None, None, None]
+
+
 def test_holdover_is_told() -> None:
     clock = SystemClock(quality="holdover", wall=lambda: NOW_MS, uptime=lambda: 0, boot="b")
     assert clock.now().clock == "holdover"
