@@ -14,7 +14,7 @@ from device_agent.machine import Machine
 from device_agent.outbox import Outbox, open_outbox
 from device_agent.outbox_file import FILE_NAME
 from device_agent.recorder import Recorder
-from device_agent.runner import Runner
+from device_agent.runner import Runner, wait_until
 from device_agent.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
 
     Raises:
         SettingError: a setting is missing or wrong; nothing was started.
+        BrokenOutbox: the outbox was damaged meanwhile; the next start replaces it.
     """
     link = settings.link(settings.device_id, settings.mqtt_url)
     clock = SystemClock(quality=settings.quality)
@@ -49,11 +50,13 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     }
     server = LocalServer(settings.data_dir, answers)
     log.info("%s: runs, epoch %s", machine.device_id, outbox.epoch)
-    stopping.wait()
+    wait_until(lambda: machine.failure is not None, stopping, every_s=1)
     log.info("%s: stops", machine.device_id)
     server.close()
     runner.stop()
     machine.stop(settings.stop_s)
+    if machine.failure is not None:
+        raise machine.failure
 
 
 def describe(machine: Machine) -> dict[str, Any]:  # a JSON document for people

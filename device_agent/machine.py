@@ -16,6 +16,7 @@ from device_agent.clock import Clock, Instant, StepWatch
 from device_agent.drivers import Driver
 from device_agent.entries import CLOCK_FLOOR, NO_FACTS, Facts, NewEntry, event_entry
 from device_agent.outbox import Outbox
+from device_agent.outbox_file import BrokenOutbox
 from device_agent.publisher import Link, Live, Publisher
 from device_agent.recorder import Cut, Recorder
 from device_agent.sessions import end_after_power_loss
@@ -61,6 +62,12 @@ class Machine:
         self._is_paused = False
         self._retry_at = 0.0
         self._disk_problem: str | None = None
+        self._failure: BrokenOutbox | None = None
+
+    @property
+    def failure(self) -> BrokenOutbox | None:
+        """Why only a new start of the process can help: the outbox is damaged."""
+        return self._failure or self._publisher.failure
 
     @property
     def publisher(self) -> Publisher:
@@ -113,6 +120,8 @@ class Machine:
             except TransientError as error:
                 self._retry_at = time.monotonic() + _RETRY_S
                 self._note_disk(str(error))
+            except BrokenOutbox as error:
+                self._failure = error
             else:
                 self._note_disk(None)
 

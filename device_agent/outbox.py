@@ -18,7 +18,14 @@ from dermafleet.contracts.records import OPENED
 from device_agent import eviction
 from device_agent.clock import Clock, Instant, anchor_of
 from device_agent.entries import CLOCK_FLOOR, NO_FACTS, Backlog, Entry, Facts, NewEntry, event_entry
-from device_agent.outbox_file import affordable_bytes, make_folder, open_existing, open_file, storage_error
+from device_agent.outbox_file import (
+    BrokenOutbox,
+    affordable_bytes,
+    make_folder,
+    open_existing,
+    open_file,
+    storage_error,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +41,16 @@ _EVICTION_EVERY_MS = 60_000
 
 
 class Outbox:
-    """An open outbox. Every start of the agent opens it once and begins a new epoch in it."""
+    """An open outbox. Every start of the agent opens it once and begins a new epoch in it.
+
+    Once its file proves to be damaged, every call raises `BrokenOutbox`: it must not confirm what it may not give back.
+    """
 
     def __init__(self, connection: sqlite3.Connection, *, budget_bytes: int, keep_acked_ms: int) -> None:
         """Use `open_outbox`."""
         self._connection = connection
         self._lock = threading.RLock()
+        self._broken: BrokenOutbox | None = None
         self._quota_pages = connection.execute("pragma max_page_count").fetchone()[0]
         self._budget_bytes = budget_bytes
         self._keep_acked_ms = keep_acked_ms
@@ -61,26 +72,21 @@ class Outbox:
         Raises:
             TransientError: the disk is full or failing; nothing was stored, and the numbers are not used up.
         """
-        with self._lock:
+        with self._access():
             try:
                 return self._append(entries, now, facts)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
-                    raise storage_error(error) from error
-            except sqlite3.Error as error:
-                raise storage_error(error) from error
-            try:
-                self._append([], now, NO_FACTS, spare_bytes=self._budget_bytes // 10)
-                return self._append(entries, now, facts)
-            except sqlite3.Error as error:
-                raise storage_error(error) from error
+                    raise
+            self._append([], now, NO_FACTS, spare_bytes=self._budget_bytes // 10)
+            return self._append(entries, now, facts)
 
     def take(self, count: int, payload_bytes: int, *, only_fitting: bool) -> list[Entry]:
         """The oldest pending entries not in flight, now in flight: they stay on disk until they are settled.
 
         As many as fit ``payload_bytes``, at most ``count``; the first whatever its size unless ``only_fitting``.
         """
-        with self._lock:
+        with self._access():
             rows = self._connection.execute(
                 "select e.id, l.epoch, e.seq, e.kind, e.raw, l.head, l.boot, l.anchor"
                 " from (select id from entry where state = 0 order by id limit ?) as oldest"
@@ -102,7 +108,7 @@ class Outbox:
 
     def read(self, entry_id: int) -> Entry | None:
         """One entry, to send it again."""
-        with self._lock:
+        with self._access():
             row = self._connection.execute(
                 "select e.id, l.epoch, e.seq, e.kind, e.raw, l.head, l.boot, l.anchor"
                 " from entry e join life l using (life) where e.id = ?",
@@ -120,7 +126,7 @@ class Outbox:
 
     def want(self, epoch: str, ranges: Sequence[Range], now: Instant) -> None:
         """Make settled entries pending again; announce what is no longer on disk as dropped, once per start."""
-        with self._lock:
+        with self._access():
             life = self._connection.execute("select life, head from life where epoch = ?", (epoch,)).fetchone()
             wanted = RangeSet(ranges)
             on_disk = NOTHING
@@ -135,7 +141,7 @@ class Outbox:
 
     def low(self) -> Position:
         """The oldest entry on disk, or the next number if there is none."""
-        with self._lock:
+        with self._access():
             row = self._connection.execute(
                 "select epoch, seq from entry join life using (life) order by id limit 1"
             ).fetchone()
@@ -146,12 +152,12 @@ class Outbox:
         return self.epoch, self._head
 
     def has_pending(self) -> bool:
-        with self._lock:
+        with self._access():
             return self._connection.execute("select 1 from entry where state = 0 limit 1").fetchone() is not None
 
     def backlog(self) -> Backlog:
         """Count what is pending; reads an index over all of it, so for a person's question, not for a loop."""
-        with self._lock:
+        with self._access():
             count, size, oldest = self._connection.execute(
                 "select count(*), coalesce(sum(bytes), 0), min(appended_at) from entry where state = 0"
             ).fetchone()
@@ -160,7 +166,7 @@ class Outbox:
 
     def list_entries(self, limit: int = 1000) -> dict[str, Any]:  # a JSON document for people
         """How many entries there are in all, and the newest of them, oldest first, without their content."""
-        with self._lock:
+        with self._access():
             total = self._connection.execute("select count(*) from entry").fetchone()[0]
             rows = self._connection.execute(
                 "select epoch, seq, kind, bytes, appended_at, state from entry join life using (life)"
@@ -176,7 +182,7 @@ class Outbox:
 
     def last_telemetry(self) -> bytes | None:
         """The newest telemetry entry of the epochs before this one."""
-        with self._lock:
+        with self._access():
             row = self._connection.execute(
                 "select raw from entry where kind = 'telemetry' and life < ? order by id desc limit 1", (self._life,)
             ).fetchone()
@@ -184,7 +190,7 @@ class Outbox:
 
     def recall(self, name: str) -> str | None:
         """A remembered fact about this device."""
-        with self._lock:
+        with self._access():
             row = self._connection.execute("select value from meta where name = ?", (name,)).fetchone()
         return str(row[0]) if row else None
 
@@ -210,25 +216,19 @@ class Outbox:
 
     def _begin_epoch(self, now: Instant) -> None:
         """Start a new epoch with its entry 1; the numbers of the one before are never continued."""
-        with self._lock:
-            try:
-                with self._raw_transaction() as connection:
-                    previous = connection.execute("select epoch, head from life order by life desc limit 1").fetchone()
-                    connection.execute(
-                        "delete from life where life not in (select life from entry)"
-                        " and life < (select max(life) from life)"
-                    )
-                    self.epoch = secrets.token_hex(8)
-                    cursor = connection.execute(
-                        "insert into life (epoch, boot, anchor) values (?, ?, ?)",
-                        (self.epoch, now.boot, anchor_of(now)),
-                    )
-                    assert cursor.lastrowid is not None
-                    self._life = cursor.lastrowid
-                    self._insert([event_entry(OPENED, now, {"previous": previous})], now)
-                self._head = 1
-            except sqlite3.Error as error:
-                raise storage_error(error) from error
+        with self._access(), self._raw_transaction() as connection:
+            previous = connection.execute("select epoch, head from life order by life desc limit 1").fetchone()
+            connection.execute(
+                "delete from life where life not in (select life from entry) and life < (select max(life) from life)"
+            )
+            self.epoch = secrets.token_hex(8)
+            cursor = connection.execute(
+                "insert into life (epoch, boot, anchor) values (?, ?, ?)", (self.epoch, now.boot, anchor_of(now))
+            )
+            assert cursor.lastrowid is not None
+            self._life = cursor.lastrowid
+            self._insert([event_entry(OPENED, now, {"previous": previous})], now)
+        self._head = 1
 
     def _show_newest_epoch(self) -> None:
         row = self._connection.execute("select epoch, head from life order by life desc limit 1").fetchone()
@@ -305,17 +305,28 @@ class Outbox:
     def _transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
         """A transaction of bookkeeping: it may use a reserve, because a full outbox is emptied by what it notes."""
         run = self._connection.execute
-        with self._lock:
+        with self._access():
             try:
                 run(f"pragma max_page_count = {self._quota_pages + _RESERVE_PAGES}")
                 run(f"pragma synchronous = {'full' if durable else 'normal'}")
                 with self._raw_transaction() as connection:
                     yield connection
-            except sqlite3.Error as error:
-                raise storage_error(error) from error
             finally:
                 run("pragma synchronous = full")
                 run(f"pragma max_page_count = {self._quota_pages}")
+
+    @contextmanager
+    def _access(self) -> Iterator[None]:
+        """The connection for this thread alone; errors of SQLite leave it as errors of ours."""
+        with self._lock:
+            if self._broken is not None:
+                raise self._broken
+            try:
+                yield
+            except sqlite3.Error as error:
+                ours = storage_error(error)
+                self._broken = ours if isinstance(ours, BrokenOutbox) else None
+                raise ours from error
 
     @contextmanager
     def _raw_transaction(self) -> Iterator[sqlite3.Connection]:

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from dermafleet.errors import SettingError, TransientError
+from dermafleet.errors import DermafleetError, PermanentError, SettingError, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,10 @@ create index if not exists entry_pending on entry (id, bytes, appended_at) where
 create index if not exists entry_settled on entry (state, id) where state > 0;
 create table if not exists meta (name text primary key, value text not null);
 """
+
+
+class BrokenOutbox(PermanentError):
+    """The open file is damaged: what it takes in may never come out. The next start moves it aside."""
 
 
 class _Unreadable(Exception):
@@ -168,6 +172,8 @@ def _move_aside(path: Path) -> None:
         raise SettingError(f"data_dir: {path} cannot be read nor moved aside: {error.strerror}") from error
 
 
-def storage_error(error: sqlite3.Error) -> TransientError:
-    """What the rest of the agent sees when the disk fails: the same call may succeed later."""
+def storage_error(error: sqlite3.Error) -> DermafleetError:
+    """What the rest of the agent sees: a disk that fails may work again later, a damaged file will not."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return BrokenOutbox(f"outbox: {error}; it is replaced at the next start")
     return TransientError(f"outbox: {error}")

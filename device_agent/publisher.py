@@ -24,6 +24,7 @@ from device_agent.clock import Clock, wall_ms
 from device_agent.connection import Connection, WakePipe, Will
 from device_agent.entries import Entry
 from device_agent.outbox import Outbox
+from device_agent.outbox_file import BrokenOutbox
 from device_agent.window import Pace, Window
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,14 @@ class LinkState:
 
 
 class Publisher:
-    """Sends what is pending, settles what is acknowledged, from `start` to `stop`."""
+    """Sends what is pending, settles what is acknowledged, from `start` to `stop`.
+
+    Attributes:
+        failure: why it has ended before it was told to: the outbox is damaged.
+    """
 
     def __init__(self, link: Link, outbox: Outbox, clock: Clock, live: Callable[[], Live]) -> None:
+        self.failure: BrokenOutbox | None = None
         self._link = link
         self._outbox = outbox
         self._clock = clock
@@ -138,6 +144,9 @@ class Publisher:
             except TransientError as error:
                 if self._attempts == 0 and not self._stopping.is_set():
                     log.warning("%s: no connection: %s", self._link.device_id, error)
+            except BrokenOutbox as error:
+                self.failure = error
+                return
             except Exception:
                 log.exception("%s: the publisher failed and starts again", self._link.device_id)
             self._connected = False

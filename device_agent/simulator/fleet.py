@@ -197,7 +197,8 @@ def _run(
     runner = Runner(machines, period_s=period_s, writers=min(_WRITERS, max(1, len(machines))))
     runner.start()
     log.info("%d machines run", len(machines))
-    finished = wait_until(is_over, stopping)
+    wait_until(lambda: is_over() or _has_failed(machines), stopping)
+    finished = is_over() and not _has_failed(machines)
     runner.stop()
     for member in members:
         if member.oracle and finished:
@@ -212,8 +213,12 @@ def _run(
         member.machine.stop(_STOP_S)
         if member.oracle:
             member.oracle.close()
-    if runner.failure is not None:
-        raise runner.failure
+    if failure := next((machine.failure for machine in machines if machine.failure), runner.failure):
+        raise failure
+
+
+def _has_failed(machines: Sequence[Machine]) -> bool:
+    return any(machine.failure is not None for machine in machines)
 
 
 def _allow_files(needed: int) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from dermafleet.contracts.envelope import Position
-from dermafleet.errors import TransientError
+from dermafleet.errors import PermanentError, TransientError
 from device_agent.clock import Instant
 from device_agent.drivers import Sample
 from device_agent.machine import Machine
 from device_agent.outbox import Outbox
+from device_agent.outbox_file import FILE_NAME
 from device_agent.publisher import Link
 from device_agent.recorder import MAX_WAITING, Cut, Rates, Recorder
 from tests.unit.agent.build import MIB, FixedClock, instant, opened, session
@@ -119,3 +120,16 @@ def test_a_full_disk_keeps_entries_waiting_until_there_is_room(bench: Bench) -> 
     bench.machine.finish()
     assert not bench.machine.has_waiting
     assert sum(len(cut.taken) for _, cut in bench.confirmed) == 10
+
+
+def test_a_damaged_outbox_confirms_nothing_and_asks_for_a_new_start(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, 64 * MIB)
+    bench.outbox.append([session(3000) for _ in range(1000)], instant())  # more than SQLite keeps in memory
+    (tmp_path / FILE_NAME).write_bytes(b"")
+    with pytest.raises(PermanentError):
+        bench.outbox.take(1000, _EVERYTHING, only_fitting=False)
+    bench.run(0, 5)
+    bench.machine.finish()
+    assert bench.machine.failure is not None
+    assert bench.confirmed == []
+    bench.outbox.close()

@@ -11,7 +11,7 @@ import pytest
 
 from dermafleet.errors import SettingError
 from device_agent.outbox import Outbox, open_to_read
-from device_agent.outbox_file import FILE_NAME
+from device_agent.outbox_file import FILE_NAME, BrokenOutbox
 from tests.unit.agent.build import DAY_MS, MIB, instant, opened, session, telemetry
 
 _EVERYTHING = 10**9
@@ -247,4 +247,15 @@ def test_killed_in_the_middle_everything_confirmed_is_there(tmp_path: Path) -> N
     on_disk = {(epoch, seq) for epoch, seq, _ in pending(outbox)}
     assert {(epoch, int(seq)) for epoch, seq in confirmed} <= on_disk
     assert not list(tmp_path.glob("*.broken-*"))
+    outbox.close()
+
+
+def test_a_file_damaged_while_it_is_open_confirms_nothing_more(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append([telemetry(3000) for _ in range(1000)], instant())  # more than SQLite keeps in memory
+    (tmp_path / FILE_NAME).write_bytes(b"")
+    with pytest.raises(BrokenOutbox):
+        outbox.take(1000, _EVERYTHING, only_fitting=False)
+    with pytest.raises(BrokenOutbox):
+        outbox.append([telemetry()], instant())
     outbox.close()
