@@ -184,8 +184,7 @@ class Publisher:
             connection.close()
 
     def _next_connection_number(self) -> int:
-        """One more than ever before, also after the disk was replaced: the server ignores older connections."""
-        number = max(self._connection_number + 1, 0 if self._connection_number else wall_ms() // 1000)
+        number = connection_number(self._connection_number, wall_ms())
         self._outbox.remember({"connection": str(number)}, durable=True)
         return number
 
@@ -316,3 +315,8 @@ class Publisher:
             log.warning("%s: the server refused %d entries", self._link.device_id, len(settled.refused))
         if ack.want:
             self._outbox.want(ack.epoch, ack.want, instant)
+
+
+def connection_number(last: int, now_ms: int) -> int:
+    """The number after ``last``, and above those of a disk that was replaced or put back: servers ignore older ones."""
+    return max(last + 1, now_ms // 1000)
