@@ -179,9 +179,11 @@ def _verb(
     if json:
         verb.add_argument("--json", action="store_true", help="for programs")
     group = verb.add_argument_group("settings", "each also by file and by environment DERMAFLEET_AGENT_…")
-    for setting in settings.Settings.__struct_fields__:
-        if setting not in without:
-            group.add_argument("--" + setting.replace("_", "-"), dest=setting, metavar="VALUE")
+    for field in msgspec.structs.fields(settings.Settings):
+        if field.name not in without:
+            default = "" if field.default in ("", None) else f" [{field.default}]"
+            flag = "--" + field.name.replace("_", "-")
+            group.add_argument(flag, dest=field.name, metavar="VALUE", help=settings.MEANINGS[field.name] + default)
     return verb
 
 

@@ -21,6 +21,31 @@ from device_agent.window import Pace
 
 DEFAULT_FILE = Path("/etc/dermafleet/agent.toml")
 
+MEANINGS = {
+    "device_id": "the machine's id, usually the serial number on its plate",
+    "mqtt_url": "mqtt://user:password@host:port or mqtts://…; several, by commas: the next when one gives no acks",
+    "ca_file": "authority of the broker's certificate, if it is not one of the system's",
+    "topic_prefix": "as in the server's settings",
+    "data_dir": "where the outbox is",
+    "driver": "what is sampled; sim is a simulated machine",
+    "seed": "of the simulated machine",
+    "quality": "of the wall clock while it is set; holdover where nothing disciplines it",
+    "rate_hz": "samples per second while the pump runs",
+    "after_s": "full rate this long after the pump stopped",
+    "idle_s": "one sample in this time otherwise; 0 keeps all",
+    "flush_s": "a block of samples is closed at this age",
+    "session_off_s": "a treatment is over when the pump was off this long",
+    "outbox_mb": "budget on disk; less is used where the disk is small",
+    "keep_acked_h": "acknowledged entries stay this long, to fill a server restored from a backup",
+    "ack_timeout_s": "an entry is sent again when no ack came in this time",
+    "silence_s": "the next broker is tried when there was no ack for so long",
+    "hold_s": "how long a server's hold lasts that does not say",
+    "status_s": "at least one status in this time",
+    "reconnect_max_s": "longest pause between attempts to connect",
+    "stop_s": "how long a stop may take",
+}
+"""What each setting means, in one line."""
+
 _ENV = "DERMAFLEET_AGENT_"
 _FILE_SUFFIX = "_FILE"
 
@@ -29,14 +54,7 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that can be set on a machine.
-
-    Attributes:
-        mqtt_url: brokers, separated by commas; the next is tried when one gives no acks.
-        outbox_mb: budget on disk; less is used where the disk is small.
-        keep_acked_h: acknowledged entries stay this long, to fill a server restored from a backup.
-        quality: of the wall clock while it is set; ``holdover`` where nothing disciplines it.
-    """
+    """Everything that can be set on a machine; what each means is in `MEANINGS`."""
 
     device_id: str = ""
     mqtt_url: str = ""

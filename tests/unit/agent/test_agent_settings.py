@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dermafleet.errors import SettingError
-from device_agent.settings import load
+from device_agent.settings import MEANINGS, Settings, load
 
 
 def test_each_source_wins_over_the_next(tmp_path: Path) -> None:
@@ -61,3 +61,7 @@ def test_a_link_needs_a_device_and_a_broker(device_id: str, url: str, message: s
 def test_several_brokers_are_tried_in_turn() -> None:
     link = load({}, {}).link("D-1", "mqtt://u:p@one, mqtts://two:1234")
     assert [str(broker) for broker in link.brokers] == ["one:1883", "two:1234"]
+
+
+def test_every_setting_has_a_meaning_to_show() -> None:
+    assert MEANINGS.keys() == set(Settings.__struct_fields__)
