@@ -26,8 +26,8 @@ Value = Annotated[float, msgspec.Meta(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)] | None
 """None = not measured. The columns are 32 bits wide."""
 
 
-class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
-    """A block of samples, cut at session borders.
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A block of samples, cut at session borders. `decode_telemetry` keeps fields it does not know beside it.
 
     Attributes:
         boot: the boot in which the samples were taken.
@@ -47,6 +47,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _KNOWN = frozenset(Telemetry.__struct_fields__)
+_NOTHING: dict[str, msgspec.Raw] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,17 @@ class Decoded:
     unknown: dict[str, msgspec.Raw]
 
 
+class _Later(Telemetry, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """A block with fields that this version does not know."""
+
+
 class _Channels(msgspec.Struct):
     ch: dict[str, msgspec.Raw]
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Telemetry)
+_later_decoder = msgspec.json.Decoder(_Later)
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _any_decoder = msgspec.json.Decoder(Any)
 _channels_decoder = msgspec.json.Decoder(_Channels)
@@ -82,22 +88,31 @@ def decode_telemetry(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Decoded:
     """
     body = expand(raw, limits)
     try:
-        block = decode(_decoder, body, InvalidEntry, "telemetry")
+        block, unknown = _decoder.decode(body), _NOTHING  # nearly all blocks, read in one go
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        block, unknown = _decode_later(body), _unknown(body)
+    _check_block(block, limits)
+    return Decoded(block, unknown)
+
+
+def _decode_later(body: bytes) -> Telemetry:
+    """Decode a block that may have unknown fields, or is bad; then the error names what is bad."""
+    try:
+        later = decode(_later_decoder, body, InvalidEntry, "telemetry")
     except InvalidEntry as error:
         if error.field.startswith("telemetry.ch[...]"):
             _name_channel(body)
         raise
-    _check_block(block, limits)
-    return Decoded(block, _unknown(body))
+    return Telemetry(**msgspec.structs.asdict(later))
 
 
 def _check_block(block: Telemetry, limits: Limits) -> None:
     count = len(block.dt)
     if not 1 <= count <= limits.samples:
         raise InvalidEntry("telemetry.dt", f"{count} samples, must be 1 to {limits.samples}")
-    for i, (earlier, later) in enumerate(pairwise(block.dt), start=1):
-        if later < earlier:
-            raise InvalidEntry(f"telemetry.dt[{i}]", f"offset {later} comes after {earlier}")
+    if block.dt != sorted(block.dt):
+        i = next(i for i, (earlier, later) in enumerate(pairwise(block.dt), start=1) if later < earlier)
+        raise InvalidEntry(f"telemetry.dt[{i}]", f"offset {block.dt[i]} comes after {block.dt[i - 1]}")
     if not 1 <= len(block.ch) <= MAX_CHANNELS:
         raise InvalidEntry("telemetry.ch", f"{len(block.ch)} channels, must be 1 to {MAX_CHANNELS}")
     for name, values in block.ch.items():

@@ -1,19 +1,21 @@
 """Appending log entries and their samples, by binary COPY.
 
-Instants go to the wire as PostgreSQL keeps them (microseconds since 2000, an int8): building a `datetime` per sample
-would cost more than all the rest of its row.
+Samples go from arrays to bytes without an object per row, and instants as PostgreSQL keeps them (microseconds since
+2000, an int8): either would cost more than all the rest.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import repeat
 from typing import Any
 
+import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
 from dermafleet.contracts.channels import CHANNELS
+from dermafleet.storage.binary import HEADER, TRAILER, Column, encode_rows
 from dermafleet.storage.ledger import Connection
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -23,19 +25,19 @@ _NAMES = [channel.name for channel in CHANNELS]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The samples of one entry, column by column.
+    """The n samples of one entry, column by column.
 
     Attributes:
-        at_ms: event time of each sample, Unix ms.
-        channels: per channel of the registry, one value per sample; absent = not fitted.
+        at_ms: shape (n,), int64, event times in Unix ms.
+        values: shape (channels of the registry, n), float64; NaN = not measured.
+        marks: shape (n,), int32, bit i = channel i is out of its range.
         extra: per sample, the values of channels outside the registry; None = no such channel.
-        marks: per sample, bit i = channel i is out of its range; None = all are in range.
     """
 
-    at_ms: Sequence[int]
-    channels: Mapping[str, Sequence[float | None]]
+    at_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+    marks: NDArray[np.int32]
     extra: Sequence[Mapping[str, float | None]] | None = None
-    marks: Sequence[int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +72,16 @@ def append(connection: Connection, entries: Sequence[EntryRow]) -> None:
             copy.set_types(_ENTRY_TYPES)
             for entry in entries:
                 copy.write_row(_entry_row(entry))
-        with cursor.copy(_COPY_SAMPLES) as copy:
-            copy.set_types(_SAMPLE_TYPES)
-            for entry in entries:
-                for row in _sample_rows(entry):
-                    copy.write_row(row)
+        blocks = [(entry, entry.samples) for entry in entries if entry.samples is not None]
+        if plain := [(entry, samples) for entry, samples in blocks if samples.extra is None]:
+            with cursor.copy(_COPY_SAMPLES) as copy:
+                copy.write(HEADER + encode_rows(_columns(plain)) + TRAILER)
+        if others := [(entry, samples) for entry, samples in blocks if samples.extra is not None]:
+            with cursor.copy(_COPY_EXTRA_SAMPLES) as copy:
+                copy.set_types([*_SAMPLE_TYPES, "jsonb"])
+                for entry, samples in others:
+                    for row in _rows_with_extra(entry, samples):
+                        copy.write_row(row)
 
 
 def append_possible(connection: Connection, entries: Sequence[EntryRow]) -> list[tuple[EntryRow, str]]:
@@ -125,10 +132,10 @@ _ENTRY_COLUMNS = {
 }
 _ENTRY_TYPES = list(_ENTRY_COLUMNS.values())
 _COPY_ENTRIES = f"copy log_entry ({', '.join(_ENTRY_COLUMNS)}) from stdin (format binary)"
-_SAMPLE_TYPES = ["int4", "int8", "int8", *repeat("float4", len(_NAMES)), "jsonb", "int4"]
-_COPY_SAMPLES = (
-    f"copy telemetry (device_id, event_at, entry, {', '.join(_NAMES)}, extra, marks) from stdin (format binary)"
-)
+_SAMPLE_COLUMNS = ["device_id", "event_at", "entry", *_NAMES, "marks"]
+_SAMPLE_TYPES = ["int4", "int8", "int8", *["float4"] * len(_NAMES), "int4"]
+_COPY_SAMPLES = f"copy telemetry ({', '.join(_SAMPLE_COLUMNS)}) from stdin (format binary)"
+_COPY_EXTRA_SAMPLES = f"copy telemetry ({', '.join(_SAMPLE_COLUMNS)}, extra) from stdin (format binary)"
 
 
 def _entry_row(e: EntryRow) -> tuple[Any, ...]:
@@ -151,20 +158,26 @@ def _entry_row(e: EntryRow) -> tuple[Any, ...]:
     )
 
 
-def _sample_rows(e: EntryRow) -> Iterator[tuple[Any, ...]]:
-    s = e.samples
-    if s is None:
-        return iter(())
-    absent: Iterable[None] = repeat(None)
-    return zip(
-        repeat(e.device_id),
-        [_micros(ms) for ms in s.at_ms],
-        repeat(e.entry),
-        *(s.channels.get(name, absent) for name in _NAMES),
-        absent if s.extra is None else map(Jsonb, s.extra),
-        absent if s.marks is None else s.marks,
-        strict=False,
-    )
+def _columns(blocks: Sequence[tuple[EntryRow, Samples]]) -> list[Column]:
+    """The columns of `_COPY_SAMPLES`, one block after the other."""
+    counts = [len(samples.at_ms) for _, samples in blocks]
+    at_ms = np.concatenate([samples.at_ms for _, samples in blocks])
+    values = np.concatenate([samples.values for _, samples in blocks], axis=1)
+    marks = np.concatenate([samples.marks for _, samples in blocks])
+    return [
+        Column(np.repeat([entry.device_id for entry, _ in blocks], counts).astype(">i4")),
+        Column(((at_ms - _EPOCH_MS) * 1000).astype(">i8")),
+        Column(np.repeat([entry.entry for entry, _ in blocks], counts).astype(">i8")),
+        *(Column(each.astype(">f4"), ~np.isnan(each)) for each in values),
+        Column(marks.astype(">i4"), marks != 0),
+    ]
+
+
+def _rows_with_extra(entry: EntryRow, s: Samples) -> Iterator[tuple[Any, ...]]:
+    """The rows of `_COPY_EXTRA_SAMPLES`: rare enough to be made one by one."""
+    for i, extra in enumerate(s.extra or ()):
+        values = [None if value != value else value for value in s.values[:, i].tolist()]  # NaN differs from itself
+        yield entry.device_id, _micros(int(s.at_ms[i])), entry.entry, *values, int(s.marks[i]) or None, Jsonb(extra)
 
 
 def _micros(unix_ms: int) -> int:

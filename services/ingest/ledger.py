@@ -113,6 +113,8 @@ class Ledger:
         log, number = self.logs[header.epoch], RangeSet([(header.seq, header.seq)])
         if late:
             log.late = log.late | number
+        elif header.seq == log.upto + 1 and not (log.received or log.refused or log.lost):
+            log.upto = header.seq  # nearly always; the general way costs ten times as much
         else:
             log.received = log.received | number
             log.settle()
@@ -191,6 +193,8 @@ class Ledger:
 
     def _lose(self, log: Log, ranges: Iterable[Range]) -> None:
         gone = RangeSet((max(first, log.upto + 1), last) for first, last in ranges)
+        if not gone:
+            return
         log.lost = log.lost | (gone - log.received - log.refused)
         log.head = max(log.head, max((last for _, last in gone.ranges), default=0))
         log.settle()

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dermafleet.contracts.channels import CHANNEL_BY_NAME, CHANNELS
 from dermafleet.contracts.telemetry import Telemetry
 from dermafleet.storage.samples import EntryRow, Samples
@@ -9,6 +12,10 @@ from services.ingest.decode import Entry
 from services.ingest.times import EventTime, stamp_of
 
 Column = Sequence[float | None]
+
+_LOW = np.array([[channel.low] for channel in CHANNELS])
+_HIGH = np.array([[channel.high] for channel in CHANNELS])
+_BITS = np.array([1 << i for i in range(len(CHANNELS))], dtype=np.int32)
 
 
 def entry_row(entry: Entry, device: int, number: int, time: EventTime, *, late: bool) -> EntryRow:
@@ -33,28 +40,27 @@ def entry_row(entry: Entry, device: int, number: int, time: EventTime, *, late: 
     )
 
 
-def marks(channels: Mapping[str, Column], count: int) -> list[int | None] | None:
-    """Per sample, bit i set = ``CHANNELS[i]`` is outside its plausible range; None = no sample has a mark."""
-    found: list[int] | None = None
-    for bit, channel in enumerate(CHANNELS):
-        measured = [value for value in channels.get(channel.name, ()) if value is not None]
-        if not measured or (channel.low <= min(measured) and max(measured) <= channel.high):
-            continue
-        found = found or [0] * count
-        for i, value in enumerate(channels[channel.name]):
-            if value is not None and not channel.low <= value <= channel.high:
-                found[i] |= 1 << bit
-    return None if found is None else [mark or None for mark in found]
+def table(channels: Mapping[str, Column], count: int) -> NDArray[np.float64]:
+    """The values of the registry's channels, shape (channels, count); NaN = not measured."""
+    absent: Column = [None] * count
+    return np.array([channels.get(channel.name, absent) for channel in CHANNELS], dtype=np.float64)
+
+
+def marks(values: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Per sample of a `table`, bit i set = ``CHANNELS[i]`` is outside its plausible range."""
+    outside = (values < _LOW) | (values > _HIGH)
+    found: NDArray[np.int32] = _BITS @ outside
+    return found
 
 
 def _samples(block: Telemetry, time: EventTime) -> Samples:
-    known = {name: values for name, values in block.ch.items() if name in CHANNEL_BY_NAME}
     unknown = {name: values for name, values in block.ch.items() if name not in CHANNEL_BY_NAME}
+    values = table(block.ch, len(block.dt))
     return Samples(
-        at_ms=[time.at_ms + offset for offset in block.dt],
-        channels=known,
+        at_ms=np.array(block.dt, dtype=np.int64) + time.at_ms,
+        values=values,
+        marks=marks(values),
         extra=_extra(unknown, len(block.dt)) if unknown else None,
-        marks=marks(known, len(block.dt)),
     )
 
 

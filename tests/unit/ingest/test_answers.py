@@ -6,7 +6,7 @@ import pytest
 
 from services.ingest.ack import pause_ms
 from services.ingest.refusals import Refusals, Space
-from services.ingest.rows import marks
+from services.ingest.rows import marks, table
 
 
 def bad_devices(count: int, *, entries: int = 10, bad: int = 1) -> tuple[Counter[str], Counter[str]]:
@@ -59,5 +59,5 @@ def test_pause_grows_with_fill_and_lag(fill: float, lag: int, expected: int) -> 
 
 
 def test_marks_name_the_channel_that_is_out_of_range() -> None:
-    assert marks({"vacuum_inlet_kpa": [40, None, 105]}, 3) is None
-    assert marks({"vacuum_inlet_kpa": [40, 106, -3], "pump_on": [1, 2, None]}, 3) == [None, 3, 1]
+    assert marks(table({"vacuum_inlet_kpa": [40, None, 105]}, 3)).tolist() == [0, 0, 0]
+    assert marks(table({"vacuum_inlet_kpa": [40, 106, -3], "pump_on": [1, 2, None]}, 3)).tolist() == [0, 3, 1]
