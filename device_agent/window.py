@@ -2,6 +2,7 @@
 
 Times are seconds of any one monotonic clock, passed in. After a timeout only the oldest entry is sent again until an
 ack comes, so that a fleet that returns to a struggling server asks one question each instead of repeating everything.
+A single entry that gets no answer holds up no other: a server may be unable to say anything about that one.
 """
 
 import math
@@ -9,6 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from dermafleet.contracts.ranges import RangeSet
+
+
+_VAIN_QUESTIONS = 3
+"""After so many with the oldest entry, the question goes round: perhaps only that entry has no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +32,14 @@ class Pace:
 
 @dataclass(slots=True)
 class Flight:
-    """One entry that was sent and has no answer."""
+    """One entry that was sent and has no answer; ``timeouts`` counts those in which others had theirs."""
 
     id: int
     epoch: str
     seq: int
     payload_bytes: int
     sends: int = 0
+    timeouts: int = 0
     is_lost: bool = False
     sent_at: float = -math.inf
     deadline: float = math.inf
@@ -65,6 +71,7 @@ class Window:
     _ack_time_s: float | None = None
     _paused_until: float = -math.inf
     _progress_at: float = -math.inf
+    _answered_at: float = -math.inf
     _silences: int = 0
 
     def __len__(self) -> int:
@@ -83,8 +90,10 @@ class Window:
 
         An empty window takes one entry of any size: its limit is the payload limit, not ours.
         """
-        if self._probing or now < self._paused_until:
+        if now < self._paused_until:
             return 0, 0
+        if self._probing:
+            return (1, self.pace.payload_bytes) if self._is_vain() and len(self._flights) == 1 else (0, 0)
         entries = self.pace.entries - len(self._flights)
         free = self.pace.payload_bytes - self.payload_bytes()
         return (entries, free) if entries > 0 and free > 0 else (0, 0)
@@ -101,24 +110,25 @@ class Window:
         flight.sends += 1
         flight.is_lost = False
         flight.sent_at = now
-        flight.deadline = now + self._timeout_s()
+        flight.deadline = now + self._timeout_s(self._doublings + flight.timeouts)
+        if self._probing:  # one question at a time
+            for other in self._flights.values():
+                other.deadline = flight.deadline
 
     def due(self, now: float) -> list[Flight]:
         """The entries to send again now."""
         if not self._flights or now < self._paused_until:
             return []
-        oldest = self._oldest()
         if self._probing:
-            if oldest.deadline > now:
-                return []
-            # The first question after a reconnect or a hold is no timeout.
-            self._doublings += not oldest.is_lost
-            return [oldest]
-        if any(flight.deadline <= now for flight in self._flights.values()):
+            return self._question(now)
+        late = [flight for flight in self._flights.values() if flight.deadline <= now]
+        if any(flight.sent_at >= self._answered_at for flight in late):
             self._probing = True
             self._doublings += 1
-            return [oldest]
-        return [flight for flight in self._flights.values() if flight.is_lost]
+            return [self._oldest()]
+        for flight in late:
+            flight.timeouts += 1
+        return [flight for flight in self._flights.values() if flight.is_lost or flight.deadline <= now]
 
     def settle(self, epoch: str, acked: RangeSet, refused: RangeSet, now: float) -> Settled:
         """Take an ack. Only entries in flight count, so an ack for another life of this disk changes nothing."""
@@ -177,6 +187,20 @@ class Window:
         if self.holding is None:
             yield self._progress_at + min(self.pace.silence_s * 2**self._silences, self.pace.silence_max_s)
 
+    def _question(self, now: float) -> list[Flight]:
+        """What to ask with while nothing is answered, when it is time for it."""
+        oldest = self._oldest()
+        if oldest.deadline > now:
+            return []
+        # The first question after a reconnect or a hold is no timeout.
+        self._doublings += not oldest.is_lost
+        if not self._is_vain():
+            return [oldest]
+        return [min(self._flights.values(), key=lambda flight: flight.sent_at)]
+
+    def _is_vain(self) -> bool:
+        return self._doublings >= _VAIN_QUESTIONS
+
     def _lose_all(self, ask_at: float) -> None:
         for flight in self._flights.values():
             flight.is_lost, flight.deadline = True, ask_at
@@ -186,20 +210,22 @@ class Window:
 
     def _resume(self, now: float) -> None:
         self._progress_at = max(now, self._progress_at)
+        self._answered_at = now
         self._silences = self._doublings = 0
         self.holding = None
         if not self._probing:
             return
         self._probing = False
         for flight in self._flights.values():
-            if flight.is_lost or min(flight.deadline, flight.sent_at + self._base_timeout_s()) <= now:
+            flight.deadline = min(flight.deadline, flight.sent_at + self._base_timeout_s())
+            if flight.is_lost or flight.deadline <= now:
                 flight.is_lost, flight.deadline = True, math.inf
 
     def _base_timeout_s(self) -> float:
         return max(self.pace.timeout_s, 3 * (self._ack_time_s or 0))
 
-    def _timeout_s(self) -> float:
-        doubled: float = self._base_timeout_s() * 2 ** min(self._doublings, 16)
+    def _timeout_s(self, doublings: int) -> float:
+        doubled: float = self._base_timeout_s() * 2 ** min(doublings, 16)
         timeout = min(doubled, self.pace.timeout_max_s)
         return timeout * (1 + 0.25 * self.random())
 

@@ -55,6 +55,41 @@ def test_after_a_timeout_only_the_oldest_is_asked_until_an_ack_comes() -> None:
     assert w.room(31)[0] == 6
 
 
+def test_one_entry_without_an_answer_is_repeated_alone_while_others_are_answered() -> None:
+    w, asked = window(), []
+    send(w, 1, now=0)
+    for now in range(1, 600):
+        send(w, now + 1, now=now)
+        ack(w, now + 1, now=now)
+        for flight in w.due(now):
+            asked.append(now)
+            w.sent(flight, now)
+        assert w.room(now)[0] == 7
+    assert asked == [10, 30, 70, 150, 310]
+
+
+def test_an_entry_asked_in_vain_three_times_lets_another_one_ask() -> None:
+    w, now = window(silence_s=10_000), 0.0
+    send(w, 1, now=0)
+    for _ in range(3):
+        now = w.wake_at()
+        assert w.room(now - 1)[0] == 7 * (now == 10)
+        [flight] = w.due(now)
+        w.sent(flight, now)
+    assert w.room(now)[0] == 1
+    send(w, 2, now=now)
+    asked = []
+    for _ in range(4):
+        assert w.room(now)[0] == 0
+        now = w.wake_at()
+        [flight] = w.due(now)
+        w.sent(flight, now)
+        asked.append(flight.seq)
+    assert asked == [1, 2, 1, 2]
+    ack(w, 2, now=now)
+    assert w.room(now)[0] == 7
+
+
 def test_timeouts_double_up_to_five_minutes() -> None:
     w = window()
     send(w, 1, now=0)
