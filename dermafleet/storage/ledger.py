@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from dermafleet.contracts.ranges import RangeSet
+from dermafleet.contracts.ranges import NOTHING, RangeSet
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 """Rows are tuples; each function below gives them their types."""
@@ -96,8 +96,9 @@ def read_logs(connection: Connection, epochs: Mapping[int, Iterable[str]]) -> di
         f"""
         select device_id, {", ".join(f"{c}::text" if c in _RANGE_COLUMNS else c for c in _LOG_COLUMNS)}
         from device_log
-        where device_id = any(%s)
-          and (not done or (device_id, epoch) in (select * from unnest(%s::int[], %s::text[])))
+        where (device_id, epoch) in (
+            select device_id, epoch from device_log where device_id = any(%s) and not done
+            union select * from unnest(%s::int[], %s::text[]))  -- an `or` would read all the epochs of each device
         order by device_id, epoch for update
         """,  # noqa: S608  # names of our own columns
         [list(epochs), [device for device, _ in pairs], [epoch for _, epoch in pairs]],
@@ -111,11 +112,14 @@ def read_logs(connection: Connection, epochs: Mapping[int, Iterable[str]]) -> di
 
 
 def count_epochs(connection: Connection, devices: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """Per device the number of its newest epoch, and how many epochs were new within the last day."""
+    """Per device the number of its newest epoch, and how many were new within the last day; numbers have no gaps."""
     rows = connection.execute(
         """
-        select device_id, max(number), count(*) filter (where created_at > now() - interval '1 day')
-        from device_log where device_id = any(%s) group by device_id
+        select id, newest, newest - coalesce((
+            select number from device_log where device_id = id and created_at <= now() - interval '1 day'
+            order by number desc limit 1), 0)
+        from unnest(%s::int[]) id, lateral (select max(number) as newest from device_log where device_id = id) log
+        where newest is not null
         """,
         [list(devices)],
     )
@@ -201,7 +205,7 @@ def add_change(connection: Connection, topic: str, device: int, body: Mapping[st
 
 def _ranges(text: str) -> RangeSet:
     """Read PostgreSQL's text of an int8multirange: ``{[1,4),[7,8)}``."""
-    return RangeSet((int(first), int(end) - 1) for first, end in _RANGE.findall(text))
+    return NOTHING if text == "{}" else RangeSet((int(first), int(end) - 1) for first, end in _RANGE.findall(text))
 
 
 def _column(log: LogRow, name: str) -> object:
