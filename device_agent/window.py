@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from dermafleet.contracts.ranges import RangeSet
 
-
 _VAIN_QUESTIONS = 3
 """After so many with the oldest entry, the question goes round: perhaps only that entry has no answer."""
 
