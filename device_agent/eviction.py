@@ -13,7 +13,7 @@ from dermafleet.contracts.records import DROPPED, decode_event, dropped_of
 
 _ROW_OVERHEAD_BYTES = 64
 _BATCH = 5000
-"""Rows looked at per tier: it bounds the ``dropped`` event far below the payload limit, whatever the pattern."""
+"""Entries announced at a time: it bounds the ``dropped`` event far below the payload limit, whatever the pattern."""
 
 _TIERS = (
     ("state = 1", False),
@@ -26,7 +26,7 @@ _TIERS = (
 
 
 def evict(connection: sqlite3.Connection, needed_bytes: int, in_flight: Iterable[int]) -> dict[str, RangeSet]:
-    """Delete the least valuable entries until ``needed_bytes`` are free or nothing is left to delete.
+    """Delete the least valuable entries until ``needed_bytes`` are free, or as many are gone as one event may announce.
 
     Returns:
         per epoch, the numbers of entries that the server may not have, to be announced as dropped.
@@ -35,13 +35,11 @@ def evict(connection: sqlite3.Connection, needed_bytes: int, in_flight: Iterable
     unannounced: dict[str, RangeSet] = {}
     pieces = 0
     for condition, announce in _TIERS:
-        if needed_bytes <= 0:
-            break
         rows = connection.execute(
             "select id, epoch, seq, bytes, case when kind = 'event' then raw end from entry join life using (life)"  # noqa: S608 - constants above
             f" where {condition} order by id limit ?",
-            (_BATCH + len(protected),),
-        ).fetchall()
+            (_BATCH + len(protected) if announce else -1,),
+        )
         chosen: list[int] = []
         told: dict[str, list[Range]] = {}
         for entry_id, epoch, seq, size, event in rows:
@@ -56,9 +54,12 @@ def evict(connection: sqlite3.Connection, needed_bytes: int, in_flight: Iterable
                 for dropped_epoch, ranges in _announced_in(event).items():
                     told.setdefault(dropped_epoch, []).extend(ranges)
                     pieces += len(ranges)
+        rows.close()
         connection.executemany("delete from entry where id = ?", [(i,) for i in chosen])
         for epoch, ranges in told.items():
             unannounced[epoch] = unannounced.get(epoch, NOTHING) | RangeSet(ranges)
+        if needed_bytes <= 0 or pieces > _BATCH or (announce and len(chosen) >= _BATCH):
+            break
     return unannounced
 
 

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from tests.unit.agent.build import MIB, instant, opened, session
+from device_agent.eviction import evict
+from device_agent.outbox_file import FILE_NAME, open_existing
+from tests.unit.agent.build import MIB, instant, opened, session, telemetry
 
 _EVERYTHING = 10**9
 
@@ -27,3 +29,21 @@ def test_what_an_evicted_announcement_told_is_told_again(tmp_path: Path) -> None
         assert gone <= told[epoch]
     assert (outbox.epoch, 1) in on_disk
     outbox.close()
+
+
+def test_no_entry_is_dropped_while_less_valuable_ones_are_left_however_small(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    outbox.append([telemetry(1)] * 6000, instant())
+    acked = outbox.take(6001, _EVERYTHING, only_fitting=False)
+    outbox.settle([entry.id for entry in acked], [], instant())
+    outbox.append([*[telemetry(1)] * 6000, session()], instant())
+    outbox.close()
+    connection = open_existing(tmp_path / FILE_NAME)
+    row_bytes = connection.execute("select max(bytes) + 64 from entry where seq = 2").fetchone()[0]
+
+    assert evict(connection, 5500 * row_bytes, []) == {}
+    told = evict(connection, 7000 * row_bytes, [])
+
+    assert [len(gone) for gone in told.values()] == [5000]
+    assert connection.execute("select count(*) from entry where kind = 'session'").fetchone() == (1,)
+    connection.close()
