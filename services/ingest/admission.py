@@ -12,6 +12,8 @@ from services.ingest.ledger import Ledger
 
 Numbered = Entry | BadEntry
 
+MAX_SEQUENCE = 2**53 - 1
+
 
 @dataclass(slots=True)
 class Admitted:
@@ -104,10 +106,13 @@ def _note(ledger: Ledger, admitted: Admitted) -> None:
 
 def _note_event(ledger: Ledger, epoch: str, seq: int, event: Event) -> None:
     if event.type == OPENED and seq == 1:
-        ledger.note_opened(epoch, opened_of(event).previous)
+        previous = opened_of(event).previous
+        ledger.note_opened(epoch, None if previous and previous[0] == epoch else previous)
     elif event.type == DROPPED:
         for dropped_epoch, ranges in dropped_of(event).ranges.items():
-            ledger.note_dropped(dropped_epoch, ranges)
+            # A range into the future would make all that is still to come late.
+            end = seq - 1 if dropped_epoch == epoch else MAX_SEQUENCE
+            ledger.note_dropped(dropped_epoch, [(first, min(last, end)) for first, last in ranges])
 
 
 def _epochs_told(event: Event) -> set[str]:
