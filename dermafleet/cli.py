@@ -101,7 +101,7 @@ def _shown(settings: dict[str, Any]) -> dict[str, str]:
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
     return {
-        name: ",".join(plain(each) for each in value) if isinstance(value, tuple) else plain(value)
+        name: " ".join(plain(each) for each in value) if isinstance(value, tuple) else plain(value)
         for name, value in settings.items()
     }
 

@@ -16,7 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 _HIDDEN = "***"
 _SECRET_NAME = re.compile(r"(^|_)(password|secret|token|authorization|cookie|api_?key|private_?key)$", re.IGNORECASE)
 _SECRET_TEXT = (
-    (re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s@]+(?=@)", re.IGNORECASE), rf"\g<keep>{_HIDDEN}"),
+    (re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s/:@]*:)\S+(?=@)", re.IGNORECASE), rf"\g<keep>{_HIDDEN}"),
     (re.compile(r"(?P<keep>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE), rf"\g<keep>{_HIDDEN}"),
     (re.compile(r"(?P<keep>\bpassword['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s,;&)]+)", re.I), rf"\g<keep>{_HIDDEN}"),
 )

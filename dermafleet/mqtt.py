@@ -36,11 +36,11 @@ def parse_url(url: str) -> Broker:
     Raises:
         SettingError: it is no such URL.
     """
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise SettingError(f"MQTT URL: {error}") from error
+    except ValueError:  # it may quote a part of the password
+        raise SettingError("MQTT URL: host or port is wrong; percent-encode what is special in the password") from None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise SettingError(f"MQTT URL: must be like mqtt://user:password@host:1883, with {', '.join(_DEFAULT_PORTS)}")
     return Broker(

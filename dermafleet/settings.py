@@ -58,11 +58,26 @@ class Settings(BaseSettings):
     """Set behind HTTPS; a browser sends such a cookie over HTTPS only."""
 
     metrics_port: int | None = Field(None, ge=0, le=65535)
-    """Port of /metrics, /healthz and /readyz of ingest and alerts, on the loopback address; none = not served."""
+    """Port of /metrics, /healthz and /readyz of ingest and alerts; none = not served."""
     metrics_host: str = "127.0.0.1"
     stop_s: float = Field(10, gt=0)
     """How long a process may take to stop."""
     log_json: bool = False
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_url(cls, value: SecretStr) -> SecretStr:
+        """Before a process connects: libpq's messages quote what they cannot read, which may be of the password."""
+        from psycopg import ProgrammingError, conninfo  # not needed where there is no URL
+
+        try:
+            parts = conninfo.conninfo_to_dict(value.get_secret_value())
+            is_read = "@" not in str(parts.get("host"))[1:] and str(parts.get("port", "0")).replace(",", "").isdigit()
+        except (ProgrammingError, ValueError):
+            is_read = False
+        if not is_read:
+            raise ValueError("is no PostgreSQL URL, or something special in the password is not percent-encoded")
+        return value
 
     @field_validator("mqtt_url", mode="before")
     @classmethod
@@ -99,7 +114,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = _PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
-            raise SettingError(f"{name}: {first['msg']}") from error
+            raise SettingError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
 
     def need_database(self) -> str:
         """The database URL, or `SettingError` if none is set."""

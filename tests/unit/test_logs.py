@@ -65,6 +65,7 @@ def test_secrets_never_reach_the_log(as_json: bool) -> None:
 
     log.info("Opening postgresql://user:hidden@host/db", url="mqtts://user:hid/den@host", password="hidden")
     log.info("Asking", header="Bearer flt_0123_hidden-hidden", settings={"url": "ws://u:hidden@h"}, api_key="hidden")
+    log.info("Starting", mqtt_url="mqtt://u:hid@den@host")
     log.info("Connecting", dsn="host=localhost password=hidden dbname=x")
     try:
         raise ValueError("cannot reach postgresql://user:hidden@host/db")
@@ -73,6 +74,7 @@ def test_secrets_never_reach_the_log(as_json: bool) -> None:
 
     assert "hidden" not in out.getvalue()
     assert "hid/den" not in out.getvalue()
+    assert "den@host" not in out.getvalue()
     assert "cannot reach postgresql://user:***@host/db" in out.getvalue()
 
 

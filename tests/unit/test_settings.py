@@ -4,6 +4,7 @@ import pytest
 
 from dermafleet.contracts.topics import SHARDS
 from dermafleet.errors import SettingError
+from dermafleet.mqtt import parse_url
 from dermafleet.settings import Settings
 
 
@@ -83,3 +84,25 @@ def test_passwords_do_not_show_in_the_settings_text() -> None:
     )
 
     assert "hidden" not in f"{settings!r} {settings}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://u:hidden@host/db",
+        "postgresql://u:hid%den@host/db",
+        "postgresql://u:hid@den@host/db",
+        "postgresql://u:hid/den@host/db",
+    ],
+)
+def test_a_database_url_that_libpq_would_quote_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(SettingError, match=r"^DERMAFLEET_DATABASE_URL: is no PostgreSQL URL") as refused:
+        Settings.load({"DERMAFLEET_DATABASE_URL": url})
+    assert "hid" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["mqtt://[::1", "mqtt://u:hid/den@host:1883"])
+def test_a_broker_url_that_cannot_be_read_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(SettingError, match=r"^MQTT URL: ") as refused:
+        parse_url(url)
+    assert "hid" not in str(refused.value)
