@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dermafleet.errors import TransientError
+from dermafleet.errors import DermafleetError, TransientError
 from dermafleet.logs import get_logger
 from dermafleet.storage import follow
 from dermafleet.storage.engine import translate
@@ -45,16 +45,17 @@ class Follower:
         """Why the process is not ready; None once a poll has been worked off."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set; a step under way is finished. A database that is away is waited for."""
+        """Work until `stop` is set; a step under way is finished. A database not (yet) usable is waited for."""
         backoff_s = _BACKOFF_S[0]
         while not stop.is_set():
             try:
                 moved = await self.poll(stop)
-            except TransientError as error:
-                if self.trouble != (trouble := "the database does not answer"):
+            except DermafleetError as error:  # also a missing table or right: an operator repairs it meanwhile
+                is_away = isinstance(error, TransientError)
+                if self.trouble != (trouble := "the database does not answer" if is_away else str(error)):
                     _log.warning("Waiting for the database", error=str(error))
                 self.trouble = trouble
-                metrics.failures.labels("transient").inc()
+                metrics.failures.labels("transient" if is_away else "permanent").inc()
                 await _sleep(stop, backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
                 backoff_s = min(2 * backoff_s, _BACKOFF_S[1])
                 continue
@@ -68,7 +69,7 @@ class Follower:
         """Look once for devices with something to read and take them on; True if one of them moved.
 
         Raises:
-            TransientError: the database; what was begun is undone and will be found again.
+            DermafleetError: the database; what was begun is undone and will be found again.
         """
         with translate():
             async with self._engine.connect() as connection:

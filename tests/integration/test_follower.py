@@ -288,6 +288,17 @@ async def test_follower_waits_for_a_database_that_is_away(site: Site) -> None:
     await away.dispose()
 
 
+async def test_follower_waits_for_its_tables(site: Site) -> None:
+    site.connection.execute("alter table detector_state rename to hidden")
+    follower, stop = Follower(site.engine, patience=NEVER, poll=POLL), asyncio.Event()
+    task = asyncio.create_task(follower.run(stop))
+    await until("it says so", lambda: "detector_state" in (follower.trouble or ""))
+    site.connection.execute("alter table hidden rename to detector_state")
+    await until("it is ready", lambda: follower.trouble is None)
+    stop.set()
+    await task
+
+
 async def test_follower_is_ready_once_it_has_polled(site: Site) -> None:
     follower, stop = Follower(site.engine, patience=NEVER, poll=POLL), asyncio.Event()
     assert follower.trouble is not None
