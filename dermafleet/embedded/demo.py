@@ -69,7 +69,6 @@ class _Access:
     """How to reach the parts that are running."""
 
     database_url: str
-    ingest_mqtt_url: str
     device_mqtt_urls: Mapping[str, str]
     password: str
     api_key: str
@@ -140,7 +139,7 @@ class _Demo:
             self._supervisor.start(parts.service("alerts", environ)),
             self._start_api(environ, api_key),
         )
-        access = _Access(database_url, ingest_url, device_urls, password, api_key, api_url)
+        access = _Access(database_url, device_urls, password, api_key, api_url)
         machines = self._machines(access).program(self._machine_folder, self._oracle, self._first_heard(access))
         await self._supervisor.start(machines)
         self._access = access

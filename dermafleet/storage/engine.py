@@ -45,7 +45,8 @@ def connect(
     """Open a blocking connection whose dead peer is noticed within 30 s; its session speaks UTC.
 
     Raises:
-        TransientError: there is no server, or it does not let us in now (wrap in `translate`: done here).
+        TransientError: there is no server, or it does not let us in now.
+        PermanentError: it does not let us in with this URL.
     """
     with translate():
         return psycopg.connect(url, autocommit=autocommit, **_arguments(application_name, statement_timeout))

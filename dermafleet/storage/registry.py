@@ -1,6 +1,5 @@
 """The register of devices as its operator edits it: list, add, approve, suspend. The caller commits."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -10,6 +9,7 @@ import psycopg
 from dermafleet.contracts.topics import check_segment
 from dermafleet.errors import PermanentError
 from dermafleet.storage.engine import translate
+from dermafleet.storage.ledger import add_change
 
 State = Literal["pending", "active", "suspended", "revoked", "retired"]
 
@@ -58,7 +58,7 @@ def add_device(
         ).fetchone()
         if row is None:
             raise PermanentError(f"device {device_id} exists already")
-        _note_change(connection, row[0], "active")
+        add_change(connection, "device", row[0], {"state": "active"})
 
 
 def set_state(connection: psycopg.Connection[Any], device_id: str, state: Literal["active", "suspended"]) -> bool:
@@ -78,11 +78,5 @@ def set_state(connection: psycopg.Connection[Any], device_id: str, state: Litera
         if row[1] not in _FROM[state]:
             raise PermanentError(f"device {device_id} is {row[1]}: it cannot become {state}")
         connection.execute("update device set state = %s where id = %s", (state, row[0]))
-        _note_change(connection, row[0], state)
+        add_change(connection, "device", row[0], {"state": state})
     return True
-
-
-def _note_change(connection: psycopg.Connection[Any], device: int, state: State) -> None:
-    connection.execute(
-        "insert into change (topic, device_id, body) values ('device', %s, %s)", (device, json.dumps({"state": state}))
-    )

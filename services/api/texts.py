@@ -12,13 +12,11 @@ SeverityName = Literal["info", "advisory", "service due", "fault", "stop"]
 SEVERITIES: tuple[SeverityName, ...] = ("info", "advisory", "service due", "fault", "stop")
 
 UNSURE = 0.7
-"""Below this confidence an alarm asks to check first; the severity scale caps it at service due there."""
+"""Below this confidence an alarm asks to check first."""
 
 _TITLES = {
     "filter_clogged": "Intake filter clogged",
     "evaluation_blocked": "Evaluation waits for missing data",
-    "log_forked": "Two machines use one identity",
-    "quarantine_full": "Quarantine is full",
 }
 
 
@@ -55,17 +53,9 @@ def _evaluation_blocked(_severity: int, _detail: Detail) -> str:
     )
 
 
-def _log_forked(_severity: int, _detail: Detail) -> str:
-    return (
-        "The same place in this machine's log arrived with different content: its disk was copied to another machine. "
-        "Enrol one of the two anew."
-    )
-
-
 _STATEMENTS: dict[str, Callable[[int, Detail], str]] = {
     "filter_clogged": _filter_clogged,
     "evaluation_blocked": _evaluation_blocked,
-    "log_forked": _log_forked,
 }
 
 

@@ -119,7 +119,7 @@ async def test_fleet_is_counted(api: Api) -> None:
     api.build.status(offline, online=False)
     api.build.status(retired)
     api.build.alarm(online, severity=3)
-    api.build.alarm(online, severity=0, fault="log_forked")
+    api.build.alarm(online, severity=0, fault="evaluation_blocked")
     api.build.alarm(offline, standing="cleared")
     api.build.session(online, "s1", started_at=NOW - timedelta(hours=1), last_at=NOW)
     api.build.session(online, "s2", started_at=NOW - timedelta(hours=13), last_at=NOW)
@@ -162,7 +162,7 @@ async def test_alarms_are_filtered_paged_and_put_into_words(api: Api) -> None:
     detail = {"ratio": 1.12, "dp_kpa": 5.6, "limit_kpa": 5.0, "flow_lpm": 29.7}
     newest = api.build.alarm(device, severity=3, detail=detail)
     api.build.alarm(device, standing="closed", raised_at=NOW - timedelta(days=2))
-    api.build.alarm(other, severity=1, fault="log_forked", raised_at=NOW - timedelta(days=1))
+    api.build.alarm(other, severity=1, fault="evaluation_blocked", raised_at=NOW - timedelta(days=1))
 
     page = await api.get("/api/v1/alarms", limit=2)
     rest = await api.get("/api/v1/alarms", limit=2, cursor=page["next_cursor"])
@@ -186,7 +186,7 @@ async def test_alarms_are_filtered_paged_and_put_into_words(api: Api) -> None:
 
     assert await count("/alarms", "standing=raised&standing=closed") == 3
     assert await count("/alarms", "standing=raised&severity_gte=2") == 1
-    assert await count("/alarms", "fault=log_forked&device_id=D-1") == 0
+    assert await count("/alarms", "fault=evaluation_blocked&device_id=D-1") == 0
     assert await count("/alarms", "device_id=D-1&device_id=D-2") == 3
     assert await count("/alarms", "from=-36h") == 2
     assert await count("/alarms", "to=-36h") == 1

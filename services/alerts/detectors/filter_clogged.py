@@ -34,7 +34,7 @@ CLEAR = 0.6
 """Well below `RAISE`: only another filter (or a cleaned one) brings the level back here."""
 RAISE_DELAY_MS = 10_000
 CLEAR_DELAY_MS = 60_000
-"""Of pumping, not of the calendar. A fault shorter than 10 s or 3 strokes is none (docs: severity scale)."""
+"""Of pumping, not of the calendar. A fault shorter than 10 s or 3 strokes is none."""
 SMOOTHING_MS = 10_000
 """Several strokes (contact and lift) of a treatment."""
 
