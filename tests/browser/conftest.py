@@ -23,22 +23,23 @@ _SIGNED_OUT = "status of 401"
 """Chromium itself reports every answer that is an error. This one is how the page learns that nobody is signed in."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     assert (STATIC / "index.html").is_file(), "the dashboard is not built: ./fleet test builds it"
     with RunningDemo(tmp_path_factory.mktemp("browser") / "demo", "--devices", "2") as demo:
         yield demo
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def guest(demo: RunningDemo) -> Iterator[Guest]:
     """The demo's spare device, connected, not online yet."""
     with Guest(demo.info["mqtt_url"]) as guest:
         yield guest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Of the module, not the session: while Playwright runs, no asynchronous test can."""
     path = shutil.which("chromium")
     if path is None:
         missing("Chromium", "chromium")
