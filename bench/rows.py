@@ -1,0 +1,52 @@
+"""Rows put straight into the database, as ingest would have left them: for benchmarks that read."""
+
+from datetime import timedelta
+
+from dermafleet.contracts.channels import CHANNELS
+from dermafleet.storage.ledger import Connection
+
+EPOCH = "00000000000be9c4"
+
+_VALUES = {
+    "pump_on": "1",
+    "vacuum_inlet_kpa": "30 + 5 * sin(k / 7.0)",
+    "ambient_kpa": "101.3",
+    "flow_lpm": "30 + sin(k / 5.0)",
+    "filter_dp_kpa": "1 + 7 * e.seq / e.most",  # clogs beyond the limit of the demo's model
+}
+_COLUMNS = [channel.name for channel in CHANNELS[:12]]
+
+_ENTRIES = """
+insert into log_entry (device_id, epoch, seq, entry, kind, hash, boot, up, time_source, first_at, last_at, received_at,
+                       samples, late)
+select d.id, %(epoch)s, seq, nextval('entry_number'), 'telemetry', '', 'bench', seq * %(block_ms)s, 'device',
+       at, at + (%(samples)s - 1) * %(every)s, now(), %(samples)s, false
+from device d, generate_series(1, %(entries)s) seq,
+     lateral (select now() - (%(entries)s - seq + 1) * %(samples)s * %(every)s as at) starts
+where d.device_id = %(device_id)s
+"""
+_SAMPLES = f"""
+insert into telemetry (device_id, event_at, entry, {", ".join(_COLUMNS)})
+select e.device_id, e.first_at + k * %(every)s, e.entry, {", ".join(_VALUES.get(name, "20 + k") for name in _COLUMNS)}
+from (select *, %(entries)s::float as most from log_entry) e join device d on d.id = e.device_id,
+     generate_series(0, %(samples)s - 1) k
+where d.device_id = %(device_id)s
+"""  # names of our own columns
+_LOG = """
+insert into device_log (device_id, epoch, number, opened, head, upto)
+select id, %(epoch)s, 1, true, %(entries)s, %(entries)s from device where device_id = %(device_id)s
+"""
+
+
+def add_log(connection: Connection, device_id: str, *, entries: int, samples: int, every: timedelta) -> None:
+    """A complete log of a device that ends now: blocks of so many samples, so far apart. The caller commits."""
+    given = {
+        "epoch": EPOCH,
+        "device_id": device_id,
+        "entries": entries,
+        "samples": samples,
+        "every": every,
+        "block_ms": samples * every // timedelta(milliseconds=1),
+    }
+    for statement in (_ENTRIES, _SAMPLES, _LOG):
+        connection.execute(statement.encode(), given)
