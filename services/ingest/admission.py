@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dermafleet.contracts.envelope import Header
 from dermafleet.contracts.records import DROPPED, OPENED, Event, dropped_of, opened_of
 from dermafleet.storage.quarantine import Refused
 from services.ingest.decode import BadEntry, Entry, Unusable
@@ -100,7 +101,13 @@ def _note(ledger: Ledger, admitted: Admitted) -> None:
     for entry in new:
         if isinstance(entry.content, Event):
             _note_event(ledger, entry.header.epoch, entry.header.seq, entry.content)
+    # A later low of an epoch includes the earlier ones.
+    lows: dict[str, Header] = {}
     for header in [e.header for e in (*new, *admitted.bad, *admitted.repeated, *admitted.refused)]:
+        epoch, seq = header.low
+        if epoch not in lows or lows[epoch].low[1] < seq:
+            lows[epoch] = header
+    for header in lows.values():
         ledger.note_low(header)
 
 

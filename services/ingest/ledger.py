@@ -46,6 +46,8 @@ class Log:
 
     def missing(self, end: int) -> RangeSet:
         """Numbers up to ``end`` that neither arrived nor are refused or lost."""
+        if end <= self.upto:
+            return NOTHING
         return RangeSet([(self.upto + 1, end)]) - self.received - self.refused - self.lost
 
     def settle(self) -> None:
@@ -110,13 +112,13 @@ class Ledger:
 
     def store(self, header: Header, *, late: bool = False) -> None:
         """Note that an admitted entry is stored."""
-        log, number = self.logs[header.epoch], RangeSet([(header.seq, header.seq)])
+        log = self.logs[header.epoch]
         if late:
-            log.late = log.late | number
+            log.late = log.late | RangeSet([(header.seq, header.seq)])
         elif header.seq == log.upto + 1 and not (log.received or log.refused or log.lost):
             log.upto = header.seq  # nearly always; the general way costs ten times as much
         else:
-            log.received = log.received | number
+            log.received = log.received | RangeSet([(header.seq, header.seq)])
             log.settle()
 
     def refuse(self, header: Header) -> None:
@@ -151,9 +153,7 @@ class Ledger:
         # What the disk does not know of at its next start, it has forgotten: no one will send it.
         self._lose(ancestor, [(previous[1] + 1, ancestor.head)])
         ancestor.head = max(ancestor.head, previous[1])
-        for descendant in list(self.logs.values()):
-            if descendant.low:
-                self._lose_ancestors(descendant)
+        self._lose_ancestors(*(descendant for descendant in self.logs.values() if descendant.low))
 
     def note_dropped(self, epoch: str, ranges: Iterable[Range]) -> None:
         """Note what the device says it has evicted without an ack."""
@@ -187,8 +187,15 @@ class Ledger:
     def _is_excess(self, epoch: str) -> bool:
         return epoch not in self.logs and self.new_epochs <= 0
 
-    def _lose_ancestors(self, log: Log) -> None:
-        for ancestor in self._chain(log):
+    def _lose_ancestors(self, *descendants: Log) -> None:
+        """Each once, however many chains share it: a device that restarted 500 times has chains of 500."""
+        ancestors: dict[str, Log] = {}
+        for descendant in descendants:
+            for ancestor in self._chain(descendant):
+                if ancestor.epoch in ancestors:
+                    break
+                ancestors[ancestor.epoch] = ancestor
+        for ancestor in ancestors.values():
             self._lose(ancestor, [(1, ancestor.head)])
 
     def _lose(self, log: Log, ranges: Iterable[Range]) -> None:

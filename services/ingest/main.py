@@ -1,5 +1,6 @@
 """The ingest process: brokers → inbox → one transaction per batch → acks. `run` wires it, watches it and stops it."""
 
+import gc
 import os
 import secrets
 import signal
@@ -28,6 +29,10 @@ _TICK_S = 0.05
 _SCHEMA_PATIENCE_S = 60.0
 """How long a schema that does not fit may take to be migrated by another process."""
 
+_GARBAGE_THRESHOLD = 100_000
+"""Objects between two collections: what a batch is decoded into has no cycles, and looking for them at the default of
+700 took a sixth of ingest's time."""
+
 _log = get_logger()
 
 
@@ -39,6 +44,8 @@ def run(settings: Settings) -> None:
         PermanentError: the database's schema does not fit.
     """
     configure("ingest", json=settings.log_json)
+    gc.freeze()  # the modules live as long as the process
+    gc.set_threshold(_GARBAGE_THRESHOLD)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

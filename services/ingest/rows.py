@@ -54,13 +54,13 @@ def marks(values: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def _samples(block: Telemetry, time: EventTime) -> Samples:
-    unknown = {name: values for name, values in block.ch.items() if name not in CHANNEL_BY_NAME}
+    unknown = block.ch.keys() - CHANNEL_BY_NAME.keys()
     values = table(block.ch, len(block.dt))
     return Samples(
         at_ms=np.array(block.dt, dtype=np.int64) + time.at_ms,
         values=values,
         marks=marks(values),
-        extra=_extra(unknown, len(block.dt)) if unknown else None,
+        extra=_extra({name: block.ch[name] for name in sorted(unknown)}, len(block.dt)) if unknown else None,
     )
 
 
