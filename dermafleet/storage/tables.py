@@ -251,6 +251,7 @@ session = Table(
     Column("strokes", BigInteger),
     Column("longest_dwell_s", Float),
     Index("session_last_idx", "device_id", "last_at"),
+    Index("session_recent_idx", "last_at"),
     comment="One treatment, projected by the follower from session entries",
 )
 
@@ -339,7 +340,6 @@ quarantine = Table(
     Column("count", BigInteger, nullable=False, server_default=text("1")),
     _at("received_at"),
     UniqueConstraint("topic", "hash"),
-    Index("quarantine_received_idx", "received_at"),
     comment="Messages refused, with the reason; payload is whole up to the cap of the settings",
 )
 

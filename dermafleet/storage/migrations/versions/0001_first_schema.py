@@ -66,7 +66,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("topic", "hash", name=op.f("quarantine_topic_hash_key")),
         comment="Messages refused, with the reason; payload is whole up to the cap of the settings",
     )
-    op.create_index("quarantine_received_idx", "quarantine", ["received_at"], unique=False)
     op.create_table(
         "server",
         sa.Column("single", sa.Boolean(), server_default=sa.text("true"), nullable=False),
@@ -361,6 +360,7 @@ def upgrade() -> None:
         comment="One treatment, projected by the follower from session entries",
     )
     op.create_index("session_last_idx", "session", ["device_id", "last_at"], unique=False)
+    op.create_index("session_recent_idx", "session", ["last_at"], unique=False)
     op.create_table(
         "alarm_event",
         sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
@@ -384,6 +384,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("alarm_event_alarm_idx", table_name="alarm_event")
     op.drop_table("alarm_event")
+    op.drop_index("session_recent_idx", table_name="session")
     op.drop_index("session_last_idx", table_name="session")
     op.drop_table("session")
     op.drop_index("placement_site_idx", table_name="placement")
@@ -412,7 +413,6 @@ def downgrade() -> None:
     op.drop_index("telemetry_device_id_event_at_idx", table_name="telemetry")
     op.drop_table("telemetry")
     op.drop_table("server")
-    op.drop_index("quarantine_received_idx", table_name="quarantine")
     op.drop_table("quarantine")
     op.drop_table("organization")
     op.drop_table("device_model")
