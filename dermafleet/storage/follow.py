@@ -276,13 +276,16 @@ async def leave_epoch(connection: AsyncConnection, device: int, epoch: str, *, u
 async def is_hole_old(
     connection: AsyncConnection, device: int, *, since: datetime, lost_after: timedelta, recent: timedelta
 ) -> bool:
-    """Whether newer entries still came ``lost_after`` the hole was seen, and then for ``recent`` without filling it."""
+    """Whether newer entries still came ``lost_after`` the hole was seen, and then for ``recent`` without filling it.
+
+    Entries are stored in the order of their numbers, so the last one that is not recent tells: all would be too many.
+    """
     found = await connection.scalar(
         text(
             """
-            select exists (select from log_entry
-                           where device_id = :device and stored_at >= :since
-                             and stored_at <= clock_timestamp() - cast(:recent as interval))
+            select stored_at >= :since from log_entry
+            where device_id = :device and stored_at <= clock_timestamp() - cast(:recent as interval)
+            order by entry desc limit 1
             """
         ),
         {"device": device, "since": since + lost_after, "recent": recent},
