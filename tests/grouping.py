@@ -1,8 +1,9 @@
 """A pytest plugin: how tests are shared out when two processes run them (``-n 2 --dist loadscope``).
 
 A file stays together, so that its fixtures are made once. Tests that start whole systems stay together, because two
-systems at the same time on two cores would wait for each other until deadlines pass; they take longest and are collected
-first, so they start first. (A scheduler, not marks: with pytest 9.2 xdist ignores its own ``xdist_group`` without a word.)
+systems at the same time on two cores would wait for each other until deadlines pass. They take longest, and start first
+because they are collected first. (A scheduler, not marks: with pytest 9.2, xdist ignores its own ``xdist_group``
+without a word.)
 """
 
 import pytest
