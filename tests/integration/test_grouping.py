@@ -28,20 +28,9 @@ def test_whole_systems_run_in_one_of_two_processes(tmp_path: Path) -> None:
     for file in ("tests/system/test_a.py", "tests/browser/test_b.py", "tests/unit/test_c.py"):
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_text(NOTE_PROCESS if "unit" not in file else "def test(): pass\n")
-    arguments = [
-        "-n",
-        "2",
-        "--dist",
-        "loadscope",
-        "-p",
-        "tests.grouping",
-        "-p",
-        "no:asyncio",
-        "--rootdir",
-        str(tmp_path),
-    ]
+    plugins = ["-p", "xdist.plugin", "-p", "tests.grouping"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", *arguments, "tests"]
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadscope", *plugins, "--rootdir", ".", "tests"]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     processes = (tmp_path / "processes").read_text().split()
