@@ -17,7 +17,7 @@ from tests.model.rules import Rules
 class _LowOfOneEpoch(Ledger):
     """Reads ``low`` as a word about its own epoch."""
 
-    def _lose_ancestors(self, log: Log) -> None:
+    def _lose_ancestors(self, *descendants: Log) -> None:
         pass
 
 

@@ -1,12 +1,13 @@
 """The ledger: equal to a model of plain sets, whatever the order of delivery."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dermafleet.contracts.envelope import Header
-from dermafleet.contracts.ranges import RangeSet
+from dermafleet.contracts.ranges import Range, RangeSet
 from services.ingest.ledger import Ledger, Log
 from tests.unit.ingest.messages import EPOCH_A, EPOCH_B, EPOCH_C, Machine
 
@@ -121,6 +122,28 @@ def test_epochs_that_name_each_other_do_not_hang() -> None:
     ledger.note_opened(EPOCH_A, (EPOCH_B, 1))
     ledger.note_opened(EPOCH_B, (EPOCH_A, 1))
     assert [log.epoch for log in ledger.ancestors(ledger.logs[EPOCH_A])] == [EPOCH_B]
+
+
+class Counting(Ledger):
+    """A ledger that counts how many logs it looks at for losses."""
+
+    looked = 0
+
+    def _lose(self, log: Log, ranges: Iterable[Range]) -> None:
+        Counting.looked += 1
+        super()._lose(log, ranges)
+
+
+def test_each_start_of_a_machine_looks_at_its_earlier_epochs_once() -> None:
+    ledger, starts, previous = Counting(), 200, None
+    for number in range(starts):
+        opened = header(1, epoch=f"{number:016x}")
+        ledger.admit(opened)
+        ledger.store(opened)
+        ledger.note_opened(opened.epoch, previous)
+        ledger.note_low(opened)
+        previous = (opened.epoch, 1)
+    assert Counting.looked < 2 * starts**2  # about once each; the sixth part of starts cubed without
 
 
 def test_numbers_of_epochs_rise_beyond_those_not_loaded() -> None:
