@@ -13,7 +13,7 @@ from dermafleet.settings import Settings
 from dermafleet.storage.engine import translate
 from services.api.feed import Feed
 from services.api.live import Live
-from services.api.problems import invalid_parameter
+from services.api.problems import invalid_parameter, not_found
 from services.api.tries import Tries
 
 
@@ -65,11 +65,19 @@ Read = Annotated[AsyncConnection, Depends(read, scope="function")]
 
 
 async def known_parameters_only(request: Request) -> None:
-    """Refuse query parameters that the route does not have: a mistyped filter must not look like an answer."""
+    """Refuse query parameters that the route does not have: a mistyped filter must not look like an answer.
+
+    And any that holds a NUL, which PostgreSQL takes in no text.
+    """
     known = _query_names(request.scope["route"].dependant)
-    for name in request.query_params:
+    for name, value in request.query_params.multi_items():
+        if "\0" in value:
+            raise invalid_parameter(name, "holds a NUL")
         if name not in known:
             raise invalid_parameter(name, f"is not a parameter here; known: {', '.join(sorted(known)) or 'none'}")
+    for name, value in request.path_params.items():
+        if "\0" in str(value):
+            raise not_found(name, value)
 
 
 def _query_names(dependant: Dependant) -> set[str]:

@@ -35,7 +35,7 @@ class Model(BaseModel):
 class Credentials(Model):
     """What a person logs in with."""
 
-    email: Annotated[str, Field(min_length=3, max_length=254)]
+    email: Annotated[str, Field(min_length=3, max_length=254, pattern=r"^[^\x00]*$")]
     password: Annotated[str, Field(min_length=1, max_length=1024)]
 
 

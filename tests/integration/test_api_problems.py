@@ -31,12 +31,15 @@ WRONG = [
     ("/api/v1/devices/D-1/telemetry?channels=flow_lpm,flux", "?channels"),
     ("/api/v1/devices/D-1/telemetry?channels=", "?channels"),
     ("/api/v1/stream?topics=devices,weather", "?topics"),
+    ("/api/v1/stream?device_id=D%00", "?device_id"),
+    ("/api/v1/devices?q=%00", "?q"),
 ]
 
 ABSENT = [
     ("GET", "/api/v1/nothing-here", 404),
     ("GET", "/api/v1/devices/NOBODY", 404),
     ("GET", "/api/v1/devices/NOBODY/telemetry", 404),
+    ("GET", "/api/v1/devices/D%00", 404),
     ("GET", "/api/v1/stream?device_id=NOBODY", 404),
     ("DELETE", "/api/v1/devices", 405),
 ]
@@ -73,6 +76,8 @@ async def test_what_is_not_there_is_a_problem_too(api: Api, subtests: pytest.Sub
 async def test_body_is_checked_by_field_and_limited(api: Api) -> None:
     answer = await api.client.post("/api/v1/login", json={"email": "a@b.c"})
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/password"]
+    answer = await api.client.post("/api/v1/login", json={"email": "a\0@b.c", "password": "x"})
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["#/email"]
     answer = await api.client.post("/api/v1/login", content=b"{", headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     answer = await api.client.post("/api/v1/login", json={"email": "a@b.c", "password": "x" * 100_000})
