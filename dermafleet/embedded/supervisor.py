@@ -43,7 +43,7 @@ class Supervisor:
     """Runs programs; lives in the event loop of the main thread.
 
     Args:
-        on_change: told the processes by name whenever one was started or has ended for good.
+        on_change: told the processes by name, each as last started, whenever one was started.
     """
 
     def __init__(self, output: Output, on_change: Callable[[Mapping[str, Process]], None]) -> None:

@@ -117,7 +117,7 @@ class Device(Model):
     activity: Activity | None
     """What the machine does; null unless it is online."""
     last_seen_at: datetime | None
-    """When its last status message arrived."""
+    """When its last status message or its newest samples arrived, whichever is later."""
     latest_at: datetime | None
     """Event time of ``latest``."""
     latest: dict[str, float | None]
