@@ -34,6 +34,14 @@ _KEEPALIVES = {
     "tcp_user_timeout": 25_000,
 }
 
+_SERVER_KEEPALIVES = {
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""The same for the server's end, in which a host that died in the middle of a COPY is else waited for for two hours."""
+
 
 def connect(
     url: str,
@@ -104,6 +112,7 @@ def _arguments(application_name: str, statement_timeout: timedelta) -> dict[str,
         "statement_timeout": _ms(statement_timeout),
         "lock_timeout": _ms(LOCK_TIMEOUT),
         "idle_in_transaction_session_timeout": _ms(IDLE_IN_TRANSACTION_TIMEOUT),
+        **_SERVER_KEEPALIVES,
     }
     options = " ".join(f"-c {name}={value}" for name, value in session.items())
     return {**_KEEPALIVES, "application_name": application_name, "options": options}
