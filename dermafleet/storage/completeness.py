@@ -50,15 +50,21 @@ class Refusal:
     received_at: datetime
 
 
-_EPOCHS = text("""
+_LEDGERS = """
 select l.epoch, l.upto, l.received, l.refused, l.lost, l.late, l.duplicates,
   greatest(l.head, case when s.head_epoch = l.epoch then s.head_seq end) as head
 from device_log l left join device_status s on s.device_id = l.device_id
-where l.device_id = :id order by l.number""")
+where l.device_id = :id"""
+
+_EPOCHS = text(_LEDGERS + " order by l.number")
+
+_UNSETTLED = text(_LEDGERS + " and (l.head > l.upto or s.head_epoch = l.epoch and s.head_seq > l.upto)")
 
 _UNHEARD = text("""
-select s.head_seq from device_status s where s.device_id = :id and s.head_seq is not null
-  and not exists (select from device_log l where l.device_id = s.device_id and l.epoch = s.head_epoch)""")
+select coalesce(
+  (select s.head_seq from device_status s where s.device_id = :id
+    and not exists (select from device_log l where l.device_id = s.device_id and l.epoch = s.head_epoch)),
+  (select 0 from device_log where device_id = :id limit 1))""")
 
 _SAMPLES = text("select coalesce(sum(samples), 0) from log_entry where device_id = :id")
 
@@ -91,10 +97,10 @@ async def epochs(connection: AsyncConnection, id: int) -> list[EpochLedger]:
 async def backlog(connection: AsyncConnection, id: int) -> int | None:
     """How many entries that a device has told of have not arrived; None if it has told nothing."""
     unheard = await connection.scalar(_UNHEARD, {"id": id})
-    ledgers = await epochs(connection, id)
-    if unheard is None and not ledgers:
+    if unheard is None:
         return None
-    return int(unheard or 0) + sum(len(ledger.missing) for ledger in ledgers)
+    unsettled = await connection.execute(_UNSETTLED, {"id": id})
+    return int(unheard) + sum(len(_ledger(row).missing) for row in unsettled)
 
 
 async def count_samples(connection: AsyncConnection, id: int) -> int:
