@@ -102,6 +102,7 @@ class Publisher:
         self._connection_number = int(outbox.recall("connection") or 0)
         self._server = outbox.recall("server")
         self._foreign: set[str] = set()
+        self._told_unreadable = False
         self._state: MachineState | None = None
         self._connected = False
         self._last_ack_at: int | None = None
@@ -272,7 +273,9 @@ class Publisher:
         try:
             ack = decode_ack(payload)
         except InvalidMessage as error:
-            log.warning("%s: unreadable ack: %s", self._link.device_id, error)
+            if not self._told_unreadable:
+                log.warning("%s: unreadable ack, and perhaps more: %s", self._link.device_id, error)
+            self._told_unreadable = True
             return
         try:
             if self._obeys(ack):

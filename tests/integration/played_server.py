@@ -40,6 +40,9 @@ class Server:
     def answer(self, ack: Ack) -> None:
         self._client.publish(TOPICS.down(self.device_id, "ack"), encode_ack(ack))
 
+    def send_raw(self, payload: bytes) -> None:
+        self._client.publish(TOPICS.down(self.device_id, "ack"), payload)
+
     def positions(self) -> set[tuple[str, int]]:
         return {(header.epoch, header.seq) for header, _ in self.arrived}
 

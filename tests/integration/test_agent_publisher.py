@@ -177,3 +177,14 @@ def test_a_backlog_from_before_the_start_is_sent_with_its_own_epoch(
     ]
     assert json.loads(server.arrived[3][1])["data"] == {"previous": [first.outbox.epoch, 3]}
     second.close()
+
+
+def test_unreadable_acks_are_told_once_and_change_nothing(
+    server: Server, device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    until(lambda: server.statuses)
+    for number in range(20):
+        server.send_raw(b"\xff" * number)
+    device.append(b"{}")
+    until(device.drained)
+    assert sum("unreadable" in record.getMessage() for record in caplog.records) == 1
