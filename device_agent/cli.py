@@ -23,7 +23,7 @@ from device_agent.outbox import open_to_read
 from device_agent.outbox_file import FILE_NAME
 
 _BAD_SETTING, _FAILED = 2, 1
-_FLEET_FIXED = ("device_id", "mqtt_url", "driver", "seed", "quality")
+_FLEET_FIXED = ("device_id", "mqtt_url", "seed", "quality")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

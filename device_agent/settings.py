@@ -27,7 +27,6 @@ MEANINGS = {
     "ca_file": "authority of the broker's certificate, if it is not one of the system's",
     "topic_prefix": "as in the server's settings",
     "data_dir": "where the outbox is",
-    "driver": "what is sampled; sim is a simulated machine",
     "seed": "of the simulated machine",
     "quality": "of the wall clock while it is set; holdover where nothing disciplines it",
     "rate_hz": "samples per second while the pump runs",
@@ -61,7 +60,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ca_file: Path | None = None
     topic_prefix: str = DEFAULT_PREFIX
     data_dir: Path = Path("/var/lib/dermafleet")
-    driver: Literal["sim"] = "sim"
     seed: int = 1
     quality: Literal["synced", "holdover"] = "synced"
 
