@@ -97,6 +97,8 @@ class Connection:
 
     def step(self, timeout_s: float) -> list[tuple[str, bytes]]:
         """Wait for traffic, a wake-up or the timeout, do the network's work, and return what came: (topic, payload)."""
+        if self.lost is not None:  # while publishing: its socket is closed
+            return []
         sock = self._socket
         assert sock is not None
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
