@@ -16,7 +16,12 @@ def test_a_connection_that_breaks_while_publishing_ends_its_next_step_at_once() 
         accepted, _ = listener.accept()
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with a reset
         accepted.close()
-    until(lambda: connection.publish("t", b"x") or connection.lost)
+
+    def is_lost_by_publishing() -> bool:
+        connection.publish("t", b"x")
+        return connection.lost is not None
+
+    until(is_lost_by_publishing)
     assert connection.step(10) == []
     connection.close()
     wake.close()
