@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "secrets"
@@ -28,9 +29,12 @@ def main() -> None:
         "mosquitto_passwd": "".join(_mosquitto_line(user, password) for user, password in _users(ingest, devices)),
         "machines": json.dumps(_machines(devices), indent=2),
     }
-    if all((FOLDER / name).exists() for name in files):
+    absent = [name for name in files if not (FOLDER / name).exists()]
+    if not absent:
         print(f"{FOLDER} is complete, nothing changed")
         return
+    if len(absent) < len(files):
+        sys.exit(f"{FOLDER} lacks {', '.join(absent)}: bring back the copy they belong to; the others are in use")
     for name, text in files.items():
         (FOLDER / name).write_text(text)
         os.chmod(FOLDER / name, 0o644)

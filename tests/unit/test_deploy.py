@@ -66,6 +66,14 @@ def test_secrets_are_kept_when_they_are_there(secrets: Path) -> None:
     assert {file.name: file.read_bytes() for file in secrets.iterdir()} == before
 
 
+def test_secrets_are_kept_when_one_is_missing(secrets: Path) -> None:
+    before = (secrets / "database_password").read_bytes()
+    (secrets / "machines").unlink()
+    with pytest.raises(SystemExit, match="lacks machines"):
+        runpy.run_path(str(secrets.parent / "make_secrets.py"), run_name="__main__")
+    assert (secrets / "database_password").read_bytes() == before
+
+
 def test_the_machines_of_the_demo_reach_the_broker_of_the_file(secrets: Path) -> None:
     machines = json.loads((secrets / "machines").read_text())
     for device_id, url in machines["mqtt_urls"].items():
