@@ -79,7 +79,8 @@ where (cast(:device_ids as text[]) is null or d.device_id = any(:device_ids))
   and (cast(:standings as text[]) is null or a.standing = any(:standings))
   and (cast(:faults as text[]) is null or a.fault = any(:faults))
   and (cast(:severity_gte as int) is null or a.severity >= :severity_gte)
-  and (cast(:from_at as timestamptz) is null or coalesce(a.cleared_at, a.last_at) >= :from_at)
+  and (cast(:from_at as timestamptz) is null or a.standing in ('raised', 'acknowledged', 'shelved')
+       or coalesce(a.cleared_at, a.last_at) >= :from_at)
   and (cast(:to_at as timestamptz) is null or a.raised_at < :to_at)
   and (cast(:before_at as timestamptz) is null or (a.raised_at, a.id) < (:before_at, cast(:before_id as uuid)))
 order by a.raised_at desc, a.id desc
@@ -94,7 +95,9 @@ select transition, event_at, recorded_at, actor, reason, data from alarm_event w
 async def list_alarms(
     connection: AsyncConnection, wanted: AlarmFilter, *, before: AlarmKey | None, limit: int
 ) -> list[AlarmRow]:
-    """At most ``limit`` alarms, newest first, below ``before``. A time range selects alarms that overlap it."""
+    """At most ``limit`` alarms, newest first, below ``before``. A time range selects alarms that overlap it;
+    an open one has no end.
+    """
     before_at, before_id = before or (None, None)
     rows = await connection.execute(
         text(_COLUMNS + _FILTERED),

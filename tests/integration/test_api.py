@@ -189,6 +189,7 @@ async def test_alarms_are_filtered_paged_and_put_into_words(api: Api) -> None:
     assert await count("/alarms", "fault=evaluation_blocked&device_id=D-1") == 0
     assert await count("/alarms", "device_id=D-1&device_id=D-2") == 3
     assert await count("/alarms", "from=-36h") == 2
+    assert await count("/alarms", "from=-1h&device_id=D-2") == 1
     assert await count("/alarms", "to=-36h") == 1
     assert await count("/devices/D-1/alarms", "") == 2
     assert (await api.client.get(f"/api/v1/alarms/{uuid4()}")).status_code == 404
