@@ -17,11 +17,11 @@ from bench.result import Result, rounded
 from bench.stack import Stack, python, running, used
 from dermafleet.errors import PermanentError
 from dermafleet.storage import ledger
+from dermafleet.storage.binary import HEADER, TRAILER
 from dermafleet.storage.engine import connect
 
-_CHUNK_ROWS = 10_000
 _MAX_ROWS = 400_000
-_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_RUNS = 3
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channels", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--generators", type=int, default=1)
+    parser.add_argument("--copy-rows", type=int, default=10_000, help="rows per transaction of the plain COPY")
 
 
 def run(options: argparse.Namespace) -> Result:
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> Result:
         if stored < acked:
             raise PermanentError(f"{acked} samples were acknowledged, but {stored} are stored")
         seconds = max(t.ended_at for t in tallies) - min(t.began_at for t in tallies)
-        copy_rate = _copy_rate(stack)
+        copy_rate, copy_cpu_s = _copy(stack, options.copy_rows)
         rate = acked / seconds
         return {
             "devices": options.devices,
@@ -61,6 +62,7 @@ def run(options: argparse.Namespace) -> Result:
             "cpu_s_per_million_samples": {
                 **{name: rounded(cpu_s[name] * 1e6 / stored) for name in ("ingest", "postgres", "broker")},
                 "load": rounded(sum(tally.cpu_s for tally in tallies) * 1e6 / stored),
+                "plain_copy": rounded(copy_cpu_s * 1e6),
             },
         }
 
@@ -87,12 +89,12 @@ def _count(stack: Stack) -> int:
         return int(row[0]) if row else 0
 
 
-def _copy_rate(stack: Stack) -> float:
-    """Rows per second of plain binary COPY: median of three runs."""
+def _copy(stack: Stack, chunk_rows: int) -> tuple[float, float]:
+    """Rows per second of plain binary COPY, median of three runs, and PostgreSQL's CPU seconds per row."""
     with connect(stack.database_url) as connection:
-        chunks = _binary_chunks(connection)
-        rates = []
-        for _ in range(3):
+        chunks = _binary_chunks(connection, chunk_rows)
+        rates, before = [], stack.cpu_s()
+        for _ in range(_RUNS):
             connection.execute("create table plain (like telemetry including all)")
             connection.commit()
             began = time.monotonic()
@@ -100,17 +102,25 @@ def _copy_rate(stack: Stack) -> float:
                 with connection.cursor() as cursor, cursor.copy("copy plain from stdin (format binary)") as copy:
                     copy.write(chunk)
                 connection.commit()
-            rates.append(len(chunks) * _CHUNK_ROWS / (time.monotonic() - began))
+            rates.append(len(chunks) * chunk_rows / (time.monotonic() - began))
             connection.execute("drop table plain")
             connection.commit()
-    return median(rates)
+        cpu_s = used(before, stack.cpu_s())["postgres"]
+    return median(rates), cpu_s / (_RUNS * len(chunks) * chunk_rows)
 
 
-def _binary_chunks(connection: ledger.Connection) -> list[bytes]:
-    """Rows that ingest stored, in its order, as binary COPY takes them."""
+def _binary_chunks(connection: ledger.Connection, rows_each: int) -> list[bytes]:
+    """Rows that ingest stored, in its order, as binary COPY takes them; at least one chunk.
+
+    Raises:
+        PermanentError: fewer rows are stored than one chunk holds.
+    """
     query = f"copy (select * from telemetry limit {_MAX_ROWS}) to stdout (format binary)"
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         rows = [bytes(row) for row in copy]  # PostgreSQL sends one row at a time, the header with the first
-    rows[0], trailer = rows[0].removeprefix(_HEADER), rows.pop()
-    whole = range(0, len(rows) - _CHUNK_ROWS + 1, _CHUNK_ROWS)
-    return [_HEADER + b"".join(rows[i : i + _CHUNK_ROWS]) + trailer for i in whole]
+    rows[0] = rows[0].removeprefix(HEADER)
+    assert rows.pop() == TRAILER
+    if len(rows) < rows_each:
+        raise PermanentError(f"{len(rows)} samples are stored, at least {rows_each} are needed: run longer")
+    whole = range(0, len(rows) - rows_each + 1, rows_each)
+    return [HEADER + b"".join(rows[i : i + rows_each]) + TRAILER for i in whole]

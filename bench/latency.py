@@ -1,6 +1,6 @@
 """From the sample to the screen: how old a sample is when its row is in the database, and when a stream shows it.
 
-The machines are simulated ones and all else is real: outbox with fsync, broker, ingest, API. They cut a block every half
+The machines are simulated, all else is real: outbox with fsync, broker, ingest, API. They cut a block every half
 second, as in the demo; a sample waits for that first.
 """
 

@@ -19,7 +19,7 @@ _COLUMNS = [channel.name for channel in CHANNELS[:12]]
 _ENTRIES = """
 insert into log_entry (device_id, epoch, seq, entry, kind, hash, boot, up, time_source, first_at, last_at, received_at,
                        samples, late)
-select d.id, %(epoch)s, seq, nextval('entry_number'), 'telemetry', '', 'bench', seq * %(block_ms)s, 'device',
+select d.id, %(epoch)s, seq, nextval('entry_number'), 'telemetry', '', 'bench', seq::bigint * %(block_ms)s, 'device',
        at, at + (%(samples)s - 1) * %(every)s, now(), %(samples)s, false
 from device d, generate_series(1, %(entries)s) seq,
      lateral (select now() - (%(entries)s - seq + 1) * %(samples)s * %(every)s as at) starts
