@@ -16,7 +16,7 @@ from dermafleet.logs import get_logger
 from dermafleet.storage import follow
 from dermafleet.storage.engine import translate
 from services.alerts import metrics
-from services.alerts.step import Patience, step
+from services.alerts.step import Patience, Progress, step
 
 WORKERS = 4
 """Steps at once: while one waits for the database another computes. More processes use more cores."""
@@ -41,6 +41,8 @@ class Follower:
         self._workers = workers
         self._quiet_until: dict[int, float] = {}
         self._failed_until: dict[int, float] = {}
+        self._failures: dict[int, str] = {}
+        self._is_behind = False
         self.trouble: str | None = "has not polled the database yet"
         """Why the process is not ready; None once a poll has been worked off."""
 
@@ -62,8 +64,8 @@ class Follower:
             if self.trouble is not None:
                 _log.info("Following the devices' logs")
             self.trouble, backoff_s = None, _BACKOFF_S[0]
-            if not moved:
-                await _sleep(stop, self._poll_s)
+            if not moved or not self._is_behind:
+                await _sleep(stop, self._poll_s)  # live entries gather meanwhile: a step costs more than an entry
 
     async def poll(self, stop: asyncio.Event) -> bool:
         """Look once for devices with something to read and take them on; True if one of them moved.
@@ -83,6 +85,7 @@ class Follower:
             if work.device not in self._failed_until and (work.is_ready or work.device not in self._quiet_until)
         ]
         metrics.pending.set(len(devices))
+        self._is_behind = False
         random.shuffle(devices)  # so that several processes seldom try the same one
         queue = deque(devices)
         results = await asyncio.gather(*(self._work(queue, stop) for _ in range(self._workers)), return_exceptions=True)
@@ -104,20 +107,31 @@ class Follower:
                 return taken > 0
             try:
                 with metrics.step_seconds.time():
-                    moved = await step(self._engine, device, self._patience)
+                    progress = await step(self._engine, device, self._patience)
             except TransientError:
                 raise
-            except Exception:
+            except Exception as error:
                 # Data never ends the process: this device waits for a repaired version, the others go on.
-                _log.exception("Evaluating a device failed", device=device)
-                metrics.failures.labels("permanent").inc()
-                self._failed_until[device] = time.monotonic() + FAILED_QUIET_S
+                self._note_failure(device, error)
                 return False
-            if not moved:
+            self._failures.pop(device, None)
+            if progress is Progress.CAUGHT_UP:
+                return True
+            if progress is Progress.NONE:
                 if taken == 0:
                     self._quiet_until[device] = time.monotonic() + QUIET_S
                 return taken > 0
+        self._is_behind = True
         return True
+
+    def _note_failure(self, device: int, error: Exception) -> None:
+        """Say why once, not at every try: a bad limit in a model fails all of its devices every minute."""
+        metrics.failures.labels("permanent").inc()
+        self._failed_until[device] = time.monotonic() + FAILED_QUIET_S
+        if self._failures.get(device) != str(error):
+            trace = None if isinstance(error, DermafleetError) else error
+            _log.error("Evaluating a device failed", device=device, reason=str(error), exc_info=trace)
+        self._failures[device] = str(error)
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,8 +24,16 @@ class Patience:
     lost_after: timedelta = timedelta(days=1)
 
 
-async def step(engine: AsyncEngine, device: int, patience: Patience) -> bool:
-    """Take one device's evaluation one step further; True = it moved and there may be more.
+class Progress(Enum):
+    """What a step came to: nothing; to the end of what had arrived; or further, and there may be more."""
+
+    NONE = "none"
+    CAUGHT_UP = "caught up"
+    MOVED = "moved"
+
+
+async def step(engine: AsyncEngine, device: int, patience: Patience) -> Progress:
+    """Take one device's evaluation one step further.
 
     Safe to call from any number of tasks and processes: whoever finds the device taken moves nothing.
 
@@ -37,7 +46,8 @@ async def step(engine: AsyncEngine, device: int, patience: Patience) -> bool:
             if claim is not None:
                 return await _Step(connection, claim, patience).run()
         async with engine.begin() as connection:
-            return await follow.add_device(connection, device, version=evaluate.VERSION)
+            is_new = await follow.add_device(connection, device, version=evaluate.VERSION)
+    return Progress.MOVED if is_new else Progress.NONE
 
 
 class _Step:
@@ -49,19 +59,22 @@ class _Step:
         self._patience = patience
         self._memory = evaluate.recall(claim.state, claim.version)
 
-    async def run(self) -> bool:
+    async def run(self) -> Progress:
         logs = await follow.read_open_logs(self._connection, self._claim.device)
         match find_next(logs, Position(self._claim.epoch, self._claim.seq)):
             case Read() as read:
-                return await self._read(read)
+                is_end = await self._read(read) and len(logs) == 1
+                return Progress.CAUGHT_UP if is_end else Progress.MOVED
             case Move() as move:
-                return await self._move(move)
+                await self._move(move)
+                return Progress.MOVED
             case Blocked() as hole:
-                return await self._wait(hole)
+                return Progress.MOVED if await self._wait(hole) else Progress.NONE
             case Idle():
-                return False
+                return Progress.NONE
 
     async def _read(self, read: Read) -> bool:
+        """Evaluate what comes next; True = all that was to be read."""
         claim, limit = self._claim, evaluate.MAX_ENTRIES
         found = await follow.read_entries(
             self._connection, claim.device, read.epoch, after=read.after, upto=read.upto, limit=limit
@@ -79,7 +92,7 @@ class _Step:
         await self._save(Position(read.epoch, seq), until, blocked_since=None)
         metrics.entries.inc(len(entries))
         metrics.samples.inc(sum(entry.samples for entry in entries))
-        return True
+        return is_all
 
     async def _take(self, epoch: str, entries: Iterable[Entry]) -> list[Observation]:
         """Show entries in order to detectors and projections."""
@@ -107,19 +120,18 @@ class _Step:
             body = {"session_id": told.session_id, "op": told.op}
             await follow.note_change(self._connection, "session", device, body)
 
-    async def _move(self, move: Move) -> bool:
+    async def _move(self, move: Move) -> None:
         claim = self._claim
         if move.leaving is not None:
             left = await follow.leave_epoch(self._connection, claim.device, move.leaving, upto=move.left_at)
             if not left:
-                return True
+                return
         if claim.blocked_since is not None:
             await self._judge([holes.unblocked(Origin(move.epoch, 0), now=claim.now)])
         await self._save(Position(move.epoch, 0), claim.evaluated_until, blocked_since=None)
-        return True
 
     async def _wait(self, hole: Blocked) -> bool:
-        """Note since when, say so after a while, and give up in the end. Moves nothing by itself."""
+        """Note since when, say so after a while, and give up in the end; True = it goes on."""
         claim, patience = self._claim, self._patience
         position = Position(claim.epoch, claim.seq)
         if claim.blocked_since is None:
@@ -128,7 +140,8 @@ class _Step:
         waited = claim.now - claim.blocked_since
         if waited >= patience.alarm_after:
             if hole.otherwise is not None:
-                return await self._move(hole.otherwise)
+                await self._move(hole.otherwise)
+                return True
             origin = Origin(hole.epoch, hole.seq)
             since = claim.blocked_since
             await self._judge([holes.blocked(origin, since=since, at=since + patience.alarm_after)])

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+import structlog.testing
 from psycopg.rows import dict_row
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,7 +21,7 @@ from dermafleet.contracts.topics import Topics
 from dermafleet.storage import follow as rows
 from dermafleet.storage.engine import make_engine
 from services.alerts.follow import Follower
-from services.alerts.step import Patience, step
+from services.alerts.step import Patience, Progress, step
 from services.ingest.decode import Entry, Message, decode
 from services.ingest.write import Rules, write
 from tests.unit.alerts.machine import LIMIT_KPA, RATED_LPM, Item, Machine
@@ -64,7 +65,7 @@ class Site:
 
     async def follow(self, device: int, patience: Patience = NEVER) -> None:
         for _ in range(1000):
-            if not await step(self.engine, device, patience):
+            if await step(self.engine, device, patience) is Progress.NONE:
                 return
 
 
@@ -126,6 +127,27 @@ async def test_clogged_filter_raises_one_alarm_and_a_new_one_clears_it(site: Sit
     assert [row["transition"] for row in history] == ["raised", "severity_up", "cleared"]
     told = site.query("select body from change where topic = 'alarm' order by id")
     assert [row["body"]["transition"] for row in told] == ["raised", "severity_up", "cleared"]
+
+
+async def test_a_bad_limit_is_told_once_and_evaluation_goes_on_when_it_is_mended(site: Site) -> None:
+    device, machine = site.add("D-0001"), clogging(Machine())
+    site.deliver("D-0001", machine.log)
+    follower, stop = Follower(site.engine, patience=NEVER, poll=POLL), asyncio.Event()
+    await follower.poll(stop)
+    site.query("""update device_model set limits = '{"filter_dp_kpa": -1}' returning 1""")
+    machine.block([0.1] * 8)
+    site.deliver("D-0001", machine.log)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            follower._failed_until.clear()
+            await follower.poll(stop)
+    assert [log["event"] for log in logs] == ["Evaluating a device failed"]
+    assert "exc_info" not in logs[0] or logs[0]["exc_info"] is None
+    site.query("update device_model set limits = '{}' returning 1")
+    follower._failed_until.clear()
+    await follower.poll(stop)
+    [state] = site.query("select seq from detector_state where device_id = %s", device)
+    assert state["seq"] == len(machine.log)
 
 
 async def test_hole_stops_the_evaluation_until_it_is_filled(site: Site) -> None:
@@ -216,11 +238,11 @@ async def test_entry_that_arrives_while_the_follower_leaves_keeps_the_epoch_open
 async def test_device_taken_by_another_worker_is_left_alone(site: Site) -> None:
     device = site.add("D-0001")
     site.deliver("D-0001", clogging(Machine()).log)
-    assert await step(site.engine, device, NEVER)
+    assert await step(site.engine, device, NEVER) is not Progress.NONE
     async with site.engine.begin() as other:
         assert await rows.claim(other, device)
-        assert not await step(site.engine, device, NEVER)
-    assert await step(site.engine, device, NEVER)
+        assert await step(site.engine, device, NEVER) is Progress.NONE
+    assert await step(site.engine, device, NEVER) is not Progress.NONE
 
 
 async def test_many_workers_evaluate_every_device_once(site: Site) -> None:
