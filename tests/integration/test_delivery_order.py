@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from dermafleet.contracts.envelope import encode
 from dermafleet.contracts.topics import Topics
 from dermafleet.storage.engine import make_engine
-from services.alerts.step import Patience, step
+from services.alerts.step import Patience, Progress, step
 from services.ingest.decode import Decoded, Entry, Message, decode
 from services.ingest.write import Rules, write
 from tests.unit.alerts.cases import Case, cases
@@ -73,7 +73,7 @@ class Server:
 
     def follow(self, most: int = 1000) -> None:
         for _ in range(most):
-            if not self.loop.run_until_complete(step(self.engine, self.device, Patience())):
+            if self.loop.run_until_complete(step(self.engine, self.device, Patience())) is Progress.NONE:
                 return
         assert most < 1000, "the follower goes round in circles"
 
