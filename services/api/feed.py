@@ -122,9 +122,10 @@ class Feed:
                     return False
                 found = await changes.changes_after(connection, self.position, limit=BATCH)
                 messages = await messages_of(connection, found, now=self._now()) if self._streams else []
-        is_full = len(found) == BATCH
-        self._hand_out(messages, found[-1].position if is_full else end)
-        return is_full
+                is_full = len(found) == BATCH
+                # At once: a stream that opened while we wait here for anything would miss what was not rendered for it.
+                self._hand_out(messages, found[-1].position if is_full else end)
+                return is_full
 
     async def prune(self) -> None:
         """Remove old changes now and then, for ever; one process of all does it."""

@@ -163,17 +163,18 @@ async def test_no_change_is_missed_or_repeated_under_concurrent_writers_and_reco
                 pause.wait(chance.random() * 0.02)  # between taking a number and committing it
                 connection.commit()
 
-    tasks = [asyncio.create_task(asyncio.to_thread(write, writer)) for writer in range(writers)]
-
     async def read() -> None:
         while True:
             await api.parts.feed.step()
 
     reader = asyncio.create_task(read())
+    tasks: list[asyncio.Task[None]] = []
     seen: list[str] = []
     headers: dict[str, str] = {}
     while len(seen) < writers * each:
         async with open_stream(api, headers=headers) as stream:
+            # Not before a stream is open: without a token it tells of nothing older than itself.
+            tasks = tasks or [asyncio.create_task(asyncio.to_thread(write, writer)) for writer in range(writers)]
             event = await stream.next()
             assert event is not None
             assert event.kind == "session"
