@@ -8,7 +8,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 MAX_DEVICES = 5
+MAX_DEVICES_SHARE = 0.01
+"""Of the devices seen: in a large fleet a handful is bad at any time."""
 MAX_SHARE = 0.01
+MIN_BAD = 3
+"""One bad entry in a window with few of them says nothing about the device."""
 WINDOW_S = 300.0
 
 
@@ -34,13 +38,16 @@ class Refusals:
         self._bad[0].update(bad)
 
     def suspects(self) -> int:
-        """How many devices have more than `MAX_SHARE` of their entries bad."""
+        """How many devices have at least `MIN_BAD` bad entries, and more than `MAX_SHARE` of all theirs."""
         bad = self._bad[0] + self._bad[1]
-        return sum(count > MAX_SHARE * (self._seen[0][d] + self._seen[1][d]) for d, count in bad.items())
+        return sum(
+            count >= MIN_BAD and count > MAX_SHARE * (self._seen[0][d] + self._seen[1][d]) for d, count in bad.items()
+        )
 
     def is_tripped(self) -> bool:
         """Whether to withhold refusals."""
-        return self.suspects() > MAX_DEVICES
+        devices = len(self._seen[0].keys() | self._seen[1].keys())
+        return self.suspects() > max(MAX_DEVICES, MAX_DEVICES_SHARE * devices)
 
 
 UNNUMBERED_SHARE = 0.25

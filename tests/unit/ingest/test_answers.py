@@ -9,7 +9,7 @@ from services.ingest.refusals import Refusals, Space
 from services.ingest.rows import marks, table
 
 
-def bad_devices(count: int, *, entries: int = 10, bad: int = 1) -> tuple[Counter[str], Counter[str]]:
+def bad_devices(count: int, *, entries: int = 10, bad: int = 3) -> tuple[Counter[str], Counter[str]]:
     names = [f"D-{n:04d}" for n in range(count)]
     return Counter(dict.fromkeys(names, entries)), Counter(dict.fromkeys(names, bad))
 
@@ -23,10 +23,25 @@ def test_five_bad_devices_are_refused_for_ever_and_six_stop_it() -> None:
 
 def test_one_entry_in_a_hundred_is_no_reason_to_stop() -> None:
     refusals = Refusals()
-    refusals.note(*bad_devices(50, entries=100, bad=1), now=0)
+    refusals.note(*bad_devices(50, entries=300, bad=3), now=0)
     assert not refusals.is_tripped()
     refusals.note(*bad_devices(50, entries=1, bad=1), now=1)
     assert refusals.is_tripped()
+
+
+def test_two_bad_entries_of_a_device_with_few_are_no_reason_to_stop() -> None:
+    refusals = Refusals()
+    refusals.note(*bad_devices(9, entries=2, bad=2), now=0)
+    assert not refusals.is_tripped()
+    refusals.note(*bad_devices(9, entries=1, bad=1), now=1)
+    assert refusals.is_tripped()
+
+
+def test_large_fleet_is_refused_for_ever_while_one_device_in_a_hundred_is_bad() -> None:
+    for count, tripped in ((10, False), (11, True)):
+        refusals = Refusals()
+        refusals.note(bad_devices(1000)[0], bad_devices(count)[1], now=0)
+        assert refusals.is_tripped() is tripped
 
 
 def test_refusing_starts_again_when_the_window_has_passed() -> None:
