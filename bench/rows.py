@@ -33,8 +33,9 @@ from (select *, %(entries)s::float as most from log_entry) e join device d on d.
 where d.device_id = %(device_id)s
 """  # names of our own columns
 _LOG = """
-insert into device_log (device_id, epoch, number, opened, head, upto)
-select id, %(epoch)s, 1, true, %(entries)s, %(entries)s from device where device_id = %(device_id)s
+insert into device_log (device_id, epoch, number, opened, head, upto, samples)
+select id, %(epoch)s, 1, true, %(entries)s, %(entries)s, %(entries)s * %(samples)s
+from device where device_id = %(device_id)s
 """
 
 

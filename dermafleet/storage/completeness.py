@@ -21,6 +21,7 @@ class EpochLedger:
         stored: how many entries are in the database, late ones included.
         late: stored after they were declared lost, or after evaluation had left the epoch.
         duplicates: arrivals of an entry that was stored already.
+        samples: how many are stored.
     """
 
     epoch: str
@@ -32,6 +33,7 @@ class EpochLedger:
     refused: RangeSet
     late: RangeSet
     duplicates: int
+    samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Refusal:
 
 
 _LEDGERS = """
-select l.epoch, l.upto, l.received, l.refused, l.lost, l.late, l.duplicates,
+select l.epoch, l.upto, l.received, l.refused, l.lost, l.late, l.duplicates, l.samples,
   greatest(l.head, case when s.head_epoch = l.epoch then s.head_seq end) as head
 from device_log l left join device_status s on s.device_id = l.device_id
 where l.device_id = :id"""
@@ -65,8 +67,6 @@ select coalesce(
   (select s.head_seq from device_status s where s.device_id = :id
     and not exists (select from device_log l where l.device_id = s.device_id and l.epoch = s.head_epoch)),
   (select 0 from device_log where device_id = :id limit 1))""")
-
-_SAMPLES = text("select coalesce(sum(samples), 0) from log_entry where device_id = :id")
 
 _COMPLETE = text("""
 with gap as (
@@ -103,11 +103,6 @@ async def backlog(connection: AsyncConnection, id: int) -> int | None:
     return int(unheard) + sum(len(_ledger(row).missing) for row in unsettled)
 
 
-async def count_samples(connection: AsyncConnection, id: int) -> int:
-    """How many samples of a device are stored."""
-    return int(await connection.scalar(_SAMPLES, {"id": id}) or 0)
-
-
 async def complete_until(connection: AsyncConnection, id: int) -> datetime | None:
     """Event time of the last entry below the first hole in a device's log; None if nothing has arrived."""
     found: datetime | None = await connection.scalar(_COMPLETE, {"id": id})
@@ -139,6 +134,7 @@ def _ledger(row: Row[Any]) -> EpochLedger:
         refused=refused,
         late=late,
         duplicates=row.duplicates,
+        samples=row.samples,
     )
 
 

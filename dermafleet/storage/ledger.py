@@ -126,26 +126,25 @@ def count_epochs(connection: Connection, devices: Iterable[int]) -> dict[int, tu
     return {device: (newest, recent) for device, newest, recent in rows}
 
 
-def write_logs(connection: Connection, rows: Sequence[tuple[int, LogRow, int]]) -> None:
-    """Write logs of locked devices: (device, log, how many duplicates to add)."""
+def write_logs(connection: Connection, rows: Sequence[tuple[int, LogRow, int, int]]) -> None:
+    """Write logs of locked devices: (device, log, how many duplicates to add, how many samples to add)."""
     if not rows:
         return
-    columns: list[list[object]] = [[device for device, _, _ in rows]]
-    columns += [[_column(log, name) for _, log, _ in rows] for name in _LOG_COLUMNS]
-    columns += [[duplicates for _, _, duplicates in rows]]
+    devices, logs, duplicates, samples = (list(column) for column in zip(*rows, strict=True))
+    columns = [devices, *([_column(log, name) for log in logs] for name in _LOG_COLUMNS), duplicates, samples]
     connection.execute(_WRITE_LOGS, columns)
 
 
 _WRITE_LOGS = f"""
-    insert into device_log as old (device_id, {", ".join(_LOG_COLUMNS)}, duplicates)
+    insert into device_log as old (device_id, {", ".join(_LOG_COLUMNS)}, duplicates, samples)
     select device_id, {", ".join(f"{c}::int8multirange" if c in _RANGE_COLUMNS else c for c in _LOG_COLUMNS)},
-           duplicates
+           duplicates, samples
     from unnest(%s::int[], %s::text[], %s::int[], %s::bool[], %s::text[], %s::int8[], %s::int8[], %s::int8[],
-                %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::int8[])
-         as new (device_id, {", ".join(_LOG_COLUMNS)}, duplicates)
+                %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::int8[], %s::int8[])
+         as new (device_id, {", ".join(_LOG_COLUMNS)}, duplicates, samples)
     on conflict (device_id, epoch) do update
     set {", ".join(f"{c} = excluded.{c}" for c in _LOG_COLUMNS if c != "epoch")},
-        duplicates = old.duplicates + excluded.duplicates
+        duplicates = old.duplicates + excluded.duplicates, samples = old.samples + excluded.samples
     """  # noqa: S608  # names of our own columns
 
 

@@ -158,6 +158,7 @@ device_log = Table(
     _ranges("late"),
     Column("done", Boolean, nullable=False, server_default=text("false")),
     Column("duplicates", BigInteger, nullable=False, server_default=text("0")),
+    Column("samples", BigInteger, nullable=False, server_default=text("0")),
     _now("created_at"),
     UniqueConstraint("device_id", "number"),
     Index("device_log_open_idx", "device_id", postgresql_where=text("not done")),

@@ -72,7 +72,7 @@ def alarm_detail(row: AlarmRow, history: Sequence[AlarmEventRow]) -> models.Alar
     return models.AlarmDetail.model_validate({**_alarm(row), "history": steps})
 
 
-def completeness(device_id: str, samples: int, ledgers: Sequence[EpochLedger]) -> models.Completeness:
+def completeness(device_id: str, ledgers: Sequence[EpochLedger]) -> models.Completeness:
     counts = models.EntryCounts(
         stored=sum(one.stored for one in ledgers),
         duplicate=sum(one.duplicates for one in ledgers),
@@ -94,6 +94,7 @@ def completeness(device_id: str, samples: int, ledgers: Sequence[EpochLedger]) -
         )
         for one in ledgers
     ]
+    samples = sum(one.samples for one in ledgers)
     return models.Completeness(device_id=device_id, entries=counts, samples_stored=samples, epochs=epochs)
 
 

@@ -83,6 +83,7 @@ class _Work:
     answers: Answers
     admitted: Admitted
     duplicates: Counter[str] = field(default_factory=Counter)
+    samples: Counter[str] = field(default_factory=Counter)
 
 
 def write(connection: Connection, batch: Sequence[Decoded], rules: Rules) -> Outcome:
@@ -228,6 +229,7 @@ def _append(connection: Connection, outcome: Outcome, works: Sequence[_Work], ru
             outcome.counts["late" if late else "new"] += 1
             if row.samples is not None:
                 outcome.samples += len(row.samples.at_ms)
+                work.samples[row.epoch] += len(row.samples.at_ms)
                 outcome.unknown += row.samples.extra is not None or row.body is not None
 
 
@@ -255,7 +257,7 @@ def _write_logs(connection: Connection, works: Iterable[_Work]) -> None:
         for epoch, log in work.ledger.logs.items():
             row = _copy(log, LogRow)
             if row != work.before.get(epoch) or work.duplicates[epoch]:
-                changed.append((work.device.id, row, work.duplicates[epoch]))
+                changed.append((work.device.id, row, work.duplicates[epoch], work.samples[epoch]))
     rows.write_logs(connection, sorted(changed, key=lambda item: (item[0], item[1].epoch)))
 
 

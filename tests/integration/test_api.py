@@ -203,17 +203,16 @@ async def test_completeness_accounts_for_every_entry(api: Api) -> None:
         "lost": "{[1,3),[6,7)}",
         "late": "{[6,7)}",
     }
-    numbers: dict[str, int | str] = {"opened": True, "head": 20, "low": 3, "upto": 8, "duplicates": 4}
+    numbers: dict[str, int | str] = {"opened": True, "head": 20, "low": 3, "upto": 8, "duplicates": 4, "samples": 5}
     api.build.log(device, ranges | numbers)
-    api.build.log(device, {"head": 2, "upto": 2}, epoch="00000000000000bb", number=2)
-    api.build.samples(device, every(1, 5), {"flow_lpm": [1.0] * 5})
+    api.build.log(device, {"head": 2, "upto": 2, "samples": 7}, epoch="00000000000000bb", number=2)
     api.build.status(device, head=(EPOCH, 22))
 
     found = await api.get("/api/v1/devices/D-1/completeness")
 
     # 1, 2 lost; 4 refused; 6 lost and late; 3, 5, 7, 8 and 10 to 12 stored; 9 and 13 to 22 missing.
     assert found["entries"] == {"stored": 10, "duplicate": 4, "missing": 11, "lost": 2, "refused": 1, "late": 1}
-    assert found["samples_stored"] == 5
+    assert found["samples_stored"] == 12
     assert found["epochs"][0] == {
         "epoch": EPOCH,
         "head": 22,

@@ -43,7 +43,9 @@ class Ingest:
         return found
 
     def log(self, epoch: str = EPOCH_A) -> dict[str, Any]:
-        names = "upto, received::text, refused::text, lost::text, late::text, head, duplicates, previous, opened"
+        names = (
+            "upto, received::text, refused::text, lost::text, late::text, head, duplicates, samples, previous, opened"
+        )
         row = self.row(f"select {names} from device_log where epoch = '{epoch}'")
         return dict(zip([name.split("::")[0] for name in names.split(", ")], row, strict=True))
 
@@ -132,6 +134,7 @@ def test_duplicates_are_acked_and_not_stored(ingest: Ingest) -> None:
         "late": "{}",
         "head": 3,
         "duplicates": 3,
+        "samples": 6,
         "previous": None,
         "opened": False,
     }

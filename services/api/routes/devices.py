@@ -128,5 +128,4 @@ async def sessions(
 )
 async def completeness(connection: Read, row: KnownDevice) -> models.Completeness:
     """Every entry the device has told of is stored, missing, lost or refused."""
-    epochs = await ledger.epochs(connection, row.id)
-    return views.completeness(row.device_id, await ledger.count_samples(connection, row.id), epochs)
+    return views.completeness(row.device_id, await ledger.epochs(connection, row.id))

@@ -248,6 +248,7 @@ def upgrade() -> None:
         sa.Column("late", INT8MULTIRANGE(), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("duplicates", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("samples", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("device_log_device_id_fkey")),
         sa.PrimaryKeyConstraint("device_id", "epoch", name=op.f("device_log_pkey")),
