@@ -22,6 +22,8 @@ from dermafleet.errors import DermafleetError, PermanentError, SettingError
 if TYPE_CHECKING:
     import psycopg
 
+    from dermafleet.storage.quarantine import Choice
+
 app = typer.Typer(
     name="dermafleet",
     help="Telemetry for microdermabrasion machines: the server's processes and its operator's verbs.",
@@ -33,9 +35,11 @@ app = typer.Typer(
 db = typer.Typer(help="The database's schema.", no_args_is_help=True)
 user = typer.Typer(help="Who may log in.", no_args_is_help=True)
 device = typer.Typer(help="The register of devices.", no_args_is_help=True)
+quarantine = typer.Typer(help="Messages that were refused, with the reason.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(user, name="user")
 app.add_typer(device, name="device")
+app.add_typer(quarantine, name="quarantine")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -249,6 +253,55 @@ def _move(device_ids: Sequence[str], state: str) -> None:
         for device_id in device_ids:
             changed = set_state(connection, device_id, "active" if state == "active" else "suspended")
             typer.echo(f"device {device_id} {'is' if changed else 'was already'} {state}")
+
+
+# --- Quarantine -----------------------------------------------------------------------------------------------------
+
+OfDevice = Annotated[str | None, typer.Option("--device", help="Only of this device.")]
+WithReason = Annotated[str | None, typer.Option("--reason", help="Only those whose reason contains this.")]
+OlderThan = Annotated[float | None, typer.Option("--older-than", min=0, help="Only those received so many days ago.")]
+
+
+@quarantine.command("list")
+def quarantine_list(
+    device_id: OfDevice = None,
+    reason: WithReason = None,
+    older_than_days: OlderThan = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List what was refused, newest first."""
+    from dermafleet.storage.quarantine import list_newest
+
+    with _database() as connection:
+        kept = list_newest(connection, _choice(device_id, reason, older_than_days), limit=limit)
+    found = [dataclasses.asdict(each) for each in kept]
+    columns = ("received_at", "device_id", "epoch", "seq", "field", "reason", "payload_bytes", "count")
+    _print(found, _table(columns, found), as_json=as_json)
+
+
+@quarantine.command("drop")
+def quarantine_drop(
+    device_id: OfDevice = None,
+    reason: WithReason = None,
+    older_than_days: OlderThan = None,
+    everything: Annotated[bool, typer.Option("--all", help="Drop all of them.")] = False,
+) -> None:
+    """Remove messages for ever, which makes room for refusing again. Say which, or --all."""
+    from dermafleet.storage.quarantine import Choice, drop
+
+    choice = _choice(device_id, reason, older_than_days)
+    if everything == (choice != Choice()):
+        raise SettingError("say which messages to drop: --device, --reason, --older-than; or --all alone")
+    with _database() as connection:
+        dropped = drop(connection, choice)
+    typer.echo(f"{dropped} dropped")
+
+
+def _choice(device_id: str | None, reason: str | None, older_than_days: float | None) -> "Choice":
+    from dermafleet.storage.quarantine import Choice
+
+    return Choice(device_id, reason, None if older_than_days is None else timedelta(days=older_than_days))
 
 
 # --- Looking --------------------------------------------------------------------------------------------------------

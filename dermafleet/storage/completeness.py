@@ -9,6 +9,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dermafleet.contracts.ranges import RangeSet
+from dermafleet.storage.quarantine import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +35,6 @@ class EpochLedger:
     late: RangeSet
     duplicates: int
     samples: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A message in quarantine, without its payload."""
-
-    id: int
-    device_id: str | None
-    topic: str
-    epoch: str | None
-    seq: int | None
-    field: str
-    reason: str
-    payload_bytes: int
-    count: int
-    received_at: datetime
 
 
 _LEDGERS = """

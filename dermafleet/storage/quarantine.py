@@ -1,9 +1,10 @@
 """The quarantine: messages refused, whole, each with the reason."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 
+from dermafleet.storage.engine import translate
 from dermafleet.storage.ledger import Connection
 
 
@@ -28,6 +29,31 @@ class Refused:
     payload_bytes: int
     hash: bytes
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message in quarantine, without its payload."""
+
+    id: int
+    device_id: str | None
+    topic: str
+    epoch: str | None
+    seq: int | None
+    field: str
+    reason: str
+    payload_bytes: int
+    count: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Messages in quarantine that fit all of what is given: the reason in part, the age by when they were received."""
+
+    device_id: str | None = None
+    reason: str | None = None
+    older_than: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +103,28 @@ def add(connection: Connection, messages: Sequence[Refused]) -> None:
                 for m in sorted(messages, key=lambda m: (m.topic, m.hash))
             ],
         )
+
+
+def list_newest(connection: Connection, choice: Choice, *, limit: int) -> list[Refusal]:
+    """At most ``limit`` of the messages chosen, newest first."""
+    query = (
+        f"select {', '.join(Refusal.__dataclass_fields__)} from quarantine {_CHOSEN} order by id desc limit %(limit)s"  # noqa: S608
+    )
+    with translate():
+        rows = connection.execute(query.encode(), {**asdict(choice), "limit": limit}).fetchall()
+    return [Refusal(*row) for row in rows]
+
+
+def drop(connection: Connection, choice: Choice) -> int:
+    """Remove the messages chosen for ever; returns how many. Their entries stay refused."""
+    with translate():
+        return connection.execute(f"delete from quarantine {_CHOSEN}".encode(), asdict(choice)).rowcount  # noqa: S608
+
+
+_CHOSEN = """
+    where (%(device_id)s::text is null or device_id = %(device_id)s)
+      and (%(reason)s::text is null or strpos(reason, %(reason)s) > 0)
+      and (%(older_than)s::interval is null or received_at < now() - %(older_than)s)"""
 
 
 def _storable(text: str | None) -> str | None:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dermafleet.contracts.channels import CHANNEL_BY_NAME, CHANNELS, fitted
 from dermafleet.contracts.channels import Channel as Registered
 from dermafleet.storage.alarm_queries import AlarmEventRow, AlarmRow
-from dermafleet.storage.completeness import EpochLedger, Refusal
+from dermafleet.storage.completeness import EpochLedger
 from dermafleet.storage.devices import DeviceRow
+from dermafleet.storage.quarantine import Refusal
 from dermafleet.storage.sessions import SessionRow
 from services.api import models
 from services.api.texts import SEVERITIES, statement_of, title_of

@@ -195,7 +195,7 @@ class Drain:
     def _note_withholding(self) -> None:
         reason = None
         if not self._space.has_room():
-            reason = "the quarantine is full: look at it and empty it"
+            reason = "the quarantine is full: look at it and empty it with: dermafleet quarantine list, drop"
         elif self._refusals.is_tripped():
             reason = "entries of many devices look bad at once: suspect this server, not the devices"
         if reason != self.withholding:

@@ -9,6 +9,7 @@ import pytest
 
 from dermafleet import cli
 from dermafleet.storage.migrate import REVISION
+from tests.builders import Builder
 
 
 class Operator:
@@ -122,3 +123,26 @@ def test_a_device_is_not_added_twice(operator: Operator) -> None:
     operator.types("device", "add", "D-1")
 
     assert operator.types("device", "add", "D-1") == (1, "dermafleet: device D-1 exists already\n")
+
+
+def test_quarantine_is_listed_and_emptied_by_choice(operator: Operator, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        build = Builder(connection)
+        for device_id, reason in (("D-1", "not JSON"), ("D-1", "too long"), ("D-2", "not JSON")):
+            build.refusal(device_id, reason)
+        connection.execute("update quarantine set received_at = now() - interval '2 days' where device_id = 'D-2'")
+
+    def reasons(*choice: str) -> list[tuple[str, str]]:
+        code, printed = operator.types("quarantine", "list", *choice, "--json")
+        assert code == 0
+        return [(row["device_id"], row["reason"]) for row in json.loads(printed)]
+
+    assert reasons("--device", "D-1") == [("D-1", "too long"), ("D-1", "not JSON")]
+    assert "too long" in operator.types("quarantine", "list", "--limit", "2")[1]
+
+    assert operator.types("quarantine", "drop", "--reason", "long") == (0, "1 dropped\n")
+    assert reasons() == [("D-2", "not JSON"), ("D-1", "not JSON")]
+    assert operator.types("quarantine", "drop", "--older-than", "1", "--device", "D-2") == (0, "1 dropped\n")
+    assert operator.types("quarantine", "drop")[0] == 2
+    assert operator.types("quarantine", "drop", "--all") == (0, "1 dropped\n")
+    assert reasons() == []

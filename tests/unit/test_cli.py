@@ -12,6 +12,7 @@ VERBS = [
     *("ingest", "alerts", "api", "demo", "doctor", "api-schema"),
     *("db upgrade", "db current", "db wait", "user add"),
     *("device list", "device add", "device approve", "device suspend"),
+    *("quarantine list", "quarantine drop"),
 ]
 
 
