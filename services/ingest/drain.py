@@ -28,6 +28,9 @@ MAX_BATCH_SAMPLES = 50_000
 _CALM_ATTEMPTS = 2
 """A deadlock or a lost race is over by then; only what lasts longer, or a lost connection, makes ingest unsubscribe."""
 
+_TELL_S = 60.0
+"""Between two log lines about messages left: each comes again as long as its fault lasts."""
+
 _MAX_PAUSE_S = 5.0
 _REGISTER_S = 5.0
 _PATIENCE_S = 0.5
@@ -66,6 +69,7 @@ class Drain:
         self._refusals = Refusals()
         self._space = Space(settings.quarantine_bytes)
         self._register_at = float("-inf")
+        self._tell_at = float("-inf")
 
     def stop(self, within_s: float) -> None:
         """Finish what is in the inbox, but take no longer than that; what is left stays with the devices."""
@@ -129,6 +133,9 @@ class Drain:
             self._store(batch[len(batch) // 2 :])
             return
         metrics.SET_ASIDE.inc()
+        if (now := time.monotonic()) < self._tell_at:
+            return
+        self._tell_at = now + _TELL_S
         topic = batch[0].message.topic
         _log.error("A message cannot be stored and is left with its device", topic=topic, exc_info=error)
 
