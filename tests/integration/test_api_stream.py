@@ -10,10 +10,12 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from sqlalchemy import event as sql_event
 
 from dermafleet.storage import changes
 from dermafleet.storage.changes import Position
 from services.api.routes.stream import MAX_STREAMS, RECHECK_EVERY
+from services.api.subscriber import Subscriber
 from tests.builders import EMAIL, NOW, Builder, every
 from tests.integration.api import Api, open_api
 from tests.integration.streams import Event, Stream, open_stream
@@ -183,6 +185,20 @@ async def test_no_change_is_missed_or_repeated_under_concurrent_writers_and_reco
     reader.cancel()
     await asyncio.gather(*tasks)
     assert sorted(seen) == sorted(f"{w}-{n}" for w in range(writers) for n in range(each))
+
+
+async def test_stream_that_opens_while_the_feed_is_read_misses_nothing_of_it(api: Api) -> None:
+    api.build.change("device", api.build.device("D-1"))
+    opened: list[Subscriber] = []
+    with ExitStack() as stack:
+
+        def open_one(*_: object) -> None:
+            opened.append(stack.enter_context(api.parts.feed.subscribe(frozenset({"device"}), None, owner=EMAIL)))
+
+        sql_event.listen(api.parts.reader.sync_engine, "checkin", open_one, once=True)
+        await api.parts.feed.step()
+        (stream,) = opened
+        assert stream.take() or stream.position == api.parts.feed.position
 
 
 async def test_token_from_before_what_was_pruned_starts_over(api: Api) -> None:
