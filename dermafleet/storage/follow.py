@@ -7,9 +7,10 @@ the lock of its `detector_state` row, so a dead process holds nothing.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, bindparam, case, cast, extract, func, select, text
+from sqlalchemy import ARRAY, BigInteger, Select, bindparam, case, cast, extract, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,10 +21,16 @@ Document = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A device whose log may be read on. ``is_ready``: surely; otherwise it may be blocked or wait for an epoch."""
+    """A device whose log may be read on.
+
+    Attributes:
+        is_ready: it surely may; otherwise it may be blocked or wait for an epoch.
+        resolved: how much of these epochs has no hole below it; a missing entry that arrives changes it.
+    """
 
     device: int
     is_ready: bool
+    resolved: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,8 @@ async def find_work(connection: AsyncConnection) -> list[Work]:
     rows = await connection.execute(
         text(
             """
-            select l.device_id, coalesce(bool_or(l.epoch = s.epoch and l.upto > s.seq), false) as is_ready
+            select l.device_id, coalesce(bool_or(l.epoch = s.epoch and l.upto > s.seq), false) as is_ready,
+                   sum(l.upto)::bigint as resolved
             from device_log l left join detector_state s on s.device_id = l.device_id
             where not l.done
               and case when l.epoch = s.epoch then l.upto > s.seq or not isempty(l.received)
@@ -121,7 +129,7 @@ async def find_work(connection: AsyncConnection) -> list[Work]:
             """
         )
     )
-    return [Work(row.device_id, row.is_ready) for row in rows]
+    return [Work(row.device_id, row.is_ready, row.resolved) for row in rows]
 
 
 async def add_device(connection: AsyncConnection, device: int, *, version: int) -> bool:
@@ -206,24 +214,28 @@ async def read_entries(
     connection: AsyncConnection, device: int, epoch: str, *, after: int, upto: int, limit: int
 ) -> list[Entry]:
     """The first ``limit`` entries in (after, upto] that count, in order."""
-    e = log_entry.c
-    statement = (
-        select(
-            e.seq,
-            e.entry,
-            e.kind,
-            case((e.kind != "telemetry", e.body)).label("body"),
-            e.boot,
-            e.up.label("up_ms"),
-            e.first_at,
-            e.last_at,
-            e.samples,
-        )
-        .where(e.device_id == device, e.epoch == epoch, e.seq > after, e.seq <= upto, ~e.late)
-        .order_by(e.seq)
-        .limit(limit)
+    given = {"device": device, "epoch": epoch, "after": after, "upto": upto, "limit": limit}
+    return [Entry(**row._mapping) for row in await connection.execute(_ENTRIES, given)]
+
+
+_E = log_entry.c
+_ENTRIES = (
+    select(
+        _E.seq,
+        _E.entry,
+        _E.kind,
+        case((_E.kind != "telemetry", _E.body)).label("body"),
+        _E.boot,
+        _E.up.label("up_ms"),
+        _E.first_at,
+        _E.last_at,
+        _E.samples,
     )
-    return [Entry(**row._mapping) for row in await connection.execute(statement)]
+    .where(_E.device_id == bindparam("device"), _E.epoch == bindparam("epoch"), ~_E.late)
+    .where(_E.seq > bindparam("after"), _E.seq <= bindparam("upto"))
+    .order_by(_E.seq)
+    .limit(bindparam("limit", type_=BigInteger))
+)
 
 
 async def read_samples(
@@ -232,7 +244,24 @@ async def read_samples(
     """The samples of telemetry entries, by entry number. The entries should lie close together in event time."""
     if not entries:
         return {}
-    names = list(channels)
+    names = tuple(channels)
+    given = {
+        "device": device,
+        "entries": [e.entry for e in entries],
+        "first_at": min(e.first_at for e in entries),
+        "last_at": max(e.last_at for e in entries),
+    }
+    found = {}
+    for row in await connection.execute(_samples_query(names), given):
+        fields: tuple[Any, ...] = tuple(row)  # as many as there are channels, so no type holds for all
+        entry, at_ms, marks, *values = fields
+        found[entry] = Samples(at_ms, dict(zip(names, values, strict=True)), marks)
+    return found
+
+
+@cache  # building it costs as much as running it for one entry
+def _samples_query(names: tuple[str, ...]) -> Select[Any]:
+    """Per entry its number, and arrays of time, marks and these channels."""
     t = telemetry.c
     # Samples of one instant have no order of their own: their values give them one, the same at every reading.
     order = [t.event_at, *(t[name] for name in names), t.marks]
@@ -242,21 +271,12 @@ async def read_samples(
             [cast(extract("epoch", t.event_at) * 1000, BigInteger), t.marks, *(t[name] for name in names)]
         )
     ]
-    statement = (
+    return (
         select(t.entry, *columns)
-        .where(
-            t.device_id == device,
-            t.event_at.between(min(e.first_at for e in entries), max(e.last_at for e in entries)),
-            t.entry.in_([e.entry for e in entries]),
-        )
+        .where(t.device_id == bindparam("device"), t.entry == func.any(bindparam("entries", type_=ARRAY(BigInteger))))
+        .where(t.event_at.between(bindparam("first_at"), bindparam("last_at")))
         .group_by(t.entry)
     )
-    found = {}
-    for row in await connection.execute(statement):
-        fields: tuple[Any, ...] = tuple(row)  # as many as there are channels, so no type holds for all
-        entry, at_ms, marks, *values = fields
-        found[entry] = Samples(at_ms, dict(zip(names, values, strict=True)), marks)
-    return found
 
 
 async def leave_epoch(connection: AsyncConnection, device: int, epoch: str, *, upto: int) -> bool:

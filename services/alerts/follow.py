@@ -7,6 +7,7 @@ import asyncio
 import random
 import time
 from collections import deque
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,6 +16,7 @@ from dermafleet.errors import DermafleetError, TransientError
 from dermafleet.logs import get_logger
 from dermafleet.storage import follow
 from dermafleet.storage.engine import translate
+from dermafleet.storage.follow import Work
 from services.alerts import metrics
 from services.alerts.step import Patience, Progress, step
 
@@ -22,13 +24,35 @@ WORKERS = 4
 """Steps at once: while one waits for the database another computes. More processes use more cores."""
 MAX_STEPS = 20
 """Of one device in a row; then the others have their turn."""
-QUIET_S = 1.0
-"""How long a device that did not move, though it has entries, is left alone: it waits for missing ones."""
+QUIET_S = (1.0, 30.0)
+"""How long a device that did not move, though it has entries, is left alone: at first, and after a long wait.
+
+It waits for missing ones. When one of them arrives, it is taken at once.
+"""
 FAILED_QUIET_S = 60.0
 """Likewise one whose evaluation failed: it needs another version, or another limit in its model."""
 _BACKOFF_S = (0.2, 10.0)
 
 _log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """A device left alone until then, or until something of it is resolved."""
+
+    resolved: int
+    pause_s: float
+    until: float
+
+    def holds(self, work: Work, now: float) -> bool:
+        return not work.is_ready and work.resolved == self.resolved and now < self.until
+
+
+def quieten(before: Quiet | None, work: Work, now: float) -> Quiet:
+    """Leave a device alone, twice as long as before if it still waits for the same."""
+    is_same = before is not None and before.resolved == work.resolved
+    pause_s = min(2 * before.pause_s, QUIET_S[1]) if before and is_same else QUIET_S[0]
+    return Quiet(work.resolved, pause_s, now + pause_s)
 
 
 class Follower:
@@ -39,7 +63,7 @@ class Follower:
         self._patience = patience
         self._poll_s = poll.total_seconds()
         self._workers = workers
-        self._quiet_until: dict[int, float] = {}
+        self._quiet: dict[int, Quiet] = {}
         self._failed_until: dict[int, float] = {}
         self._failures: dict[int, str] = {}
         self._is_behind = False
@@ -77,31 +101,34 @@ class Follower:
             async with self._engine.connect() as connection:
                 found = await follow.find_work(connection)
         now = time.monotonic()
-        self._quiet_until = {device: until for device, until in self._quiet_until.items() if until > now}
+        waiting = {work.device for work in found}
+        self._quiet = {device: quiet for device, quiet in self._quiet.items() if device in waiting}
         self._failed_until = {device: until for device, until in self._failed_until.items() if until > now}
-        devices = [
-            work.device
+        due = [
+            work
             for work in found
-            if work.device not in self._failed_until and (work.is_ready or work.device not in self._quiet_until)
+            if work.device not in self._failed_until
+            and not ((quiet := self._quiet.get(work.device)) and quiet.holds(work, now))
         ]
-        metrics.pending.set(len(devices))
+        metrics.pending.set(len(due))
         self._is_behind = False
-        random.shuffle(devices)  # so that several processes seldom try the same one
-        queue = deque(devices)
+        random.shuffle(due)  # so that several processes seldom try the same one
+        queue = deque(due)
         results = await asyncio.gather(*(self._work(queue, stop) for _ in range(self._workers)), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         return True in results
 
-    async def _work(self, queue: deque[int], stop: asyncio.Event) -> bool:
+    async def _work(self, queue: deque[Work], stop: asyncio.Event) -> bool:
         moved = False
         while queue and not stop.is_set():
             moved |= await self._take(queue.popleft(), stop)
         return moved
 
-    async def _take(self, device: int, stop: asyncio.Event) -> bool:
+    async def _take(self, work: Work, stop: asyncio.Event) -> bool:
         """Take one device some steps further; True if it moved."""
+        device = work.device
         for taken in range(MAX_STEPS):
             if stop.is_set():
                 return taken > 0
@@ -119,7 +146,7 @@ class Follower:
                 return True
             if progress is Progress.NONE:
                 if taken == 0:
-                    self._quiet_until[device] = time.monotonic() + QUIET_S
+                    self._quiet[device] = quieten(self._quiet.get(device), work, time.monotonic())
                 return taken > 0
         self._is_behind = True
         return True

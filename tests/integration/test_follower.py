@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -181,6 +182,29 @@ async def test_hole_is_named_by_an_alarm_that_clears_when_it_is_filled(site: Sit
         "order by e.id"
     )
     assert [row["transition"] for row in history] == ["raised", "cleared"]
+
+
+async def test_blocked_device_is_left_alone_ever_longer_until_what_is_missing_arrives(site: Site) -> None:
+    device, machine = site.add("D-0001"), Machine()
+    machine.open()
+    ends_at = len(machine.log)
+    machine.open()
+    machine.block([0.2] * 8)
+    missing = machine.log[ends_at]
+    site.deliver("D-0001", [item for item in machine.log if item is not missing])
+    follower, stop = Follower(site.engine, patience=NEVER, poll=POLL), asyncio.Event()
+    while await follower.poll(stop):
+        pass
+    pauses_s = []
+    for _ in range(7):
+        pauses_s.append(follower._quiet[device].pause_s)
+        follower._quiet[device] = replace(follower._quiet[device], until=0)
+        await follower.poll(stop)
+    assert pauses_s == [1, 2, 4, 8, 16, 30, 30]
+    site.deliver("D-0001", [missing])
+    assert await follower.poll(stop)
+    [state] = site.query("select epoch, seq from detector_state")
+    assert (state["epoch"], state["seq"]) == (machine.epoch, 2)
 
 
 async def test_old_hole_is_declared_lost_and_what_arrives_of_it_is_late(site: Site) -> None:
