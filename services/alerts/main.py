@@ -10,6 +10,7 @@ from dermafleet.metrics import serve
 from dermafleet.settings import Settings
 from dermafleet.storage.engine import make_engine
 from services.alerts.follow import WORKERS, Follower
+from services.alerts.prune import keep_pruning
 from services.alerts.step import Patience
 
 _log = get_logger()
@@ -30,13 +31,16 @@ async def _run(settings: Settings, url: str) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    engine = make_engine(url, WORKERS + 1, application_name="dermafleet-alerts")
+    engine = make_engine(url, WORKERS + 2, application_name="dermafleet-alerts")
     patience = Patience(timedelta(seconds=settings.hole_alarm_s), timedelta(seconds=settings.hole_lost_s))
     follower = Follower(engine, patience=patience, poll=timedelta(milliseconds=settings.poll_ms))
     with ExitStack() as stack:
         if settings.metrics_port is not None:
             stack.enter_context(serve(settings.metrics_host, settings.metrics_port, lambda: follower.trouble))
+        pruning = asyncio.create_task(keep_pruning(engine))
         await _run_until(follower, stop, stop_s=settings.stop_s)
+        pruning.cancel()
+        await asyncio.wait({pruning})
     await engine.dispose()
     _log.info("Alerts stopped")
 

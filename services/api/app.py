@@ -30,7 +30,7 @@ def make_app(settings: Settings, engine: AsyncEngine, *, now: Callable[[], datet
     """The API and the dashboard on one database. The caller disposes of `engine` after the application has stopped."""
     committing = engine.execution_options(isolation_level="AUTOCOMMIT")
     reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    feed = Feed(reader, committing, poll_s=settings.poll_ms / 1000, now=now)
+    feed = Feed(reader, poll_s=settings.poll_ms / 1000, now=now)
     app = FastAPI(
         title="Dermafleet",
         version=__version__,
@@ -61,7 +61,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with suppress(DermafleetError):  # without a database the process serves its health until there is one
         await parts.feed.step()
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work) for work in (parts.feed.run(), parts.feed.prune(), parts.live.run())]
+        tasks = [group.create_task(work) for work in (parts.feed.run(), parts.live.run())]
         _log.info("Serving the API")
         try:
             yield

@@ -23,7 +23,6 @@ BATCH = 500
 """Changes read at once: what 10 000 devices report in a second."""
 MAX_REPLAY = 2000
 """Changes replayed to a stream that resumes; fetching everything anew costs less than more of them."""
-PRUNE_EVERY_S = 60.0
 RETRY_S = 2.0
 
 _log = get_logger()
@@ -36,9 +35,8 @@ class Feed:
         position: everything up to here was handed out; None before the first read.
     """
 
-    def __init__(self, reader: AsyncEngine, engine: AsyncEngine, *, poll_s: float, now: Callable[[], datetime]) -> None:
+    def __init__(self, reader: AsyncEngine, *, poll_s: float, now: Callable[[], datetime]) -> None:
         self._reader = reader
-        self._engine = engine
         self._poll_s = poll_s
         self._now = now
         self._streams: set[Subscriber] = set()
@@ -126,19 +124,6 @@ class Feed:
                 # At once: a stream that opened while we wait here for anything would miss what was not rendered for it.
                 self._hand_out(messages, found[-1].position if is_full else end)
                 return is_full
-
-    async def prune(self) -> None:
-        """Remove old changes now and then, for ever; one process of all does it."""
-        while True:
-            try:
-                with translate():
-                    async with self._engine.connect() as connection:
-                        await changes.prune(connection, now=self._now())
-            except DermafleetError as error:
-                _log.warning("Old changes were not removed; trying again in a minute", reason=str(error))
-            except Exception:
-                _log.exception("Removing old changes failed")
-            await asyncio.sleep(PRUNE_EVERY_S)
 
     def _hand_out(self, messages: list[Message], position: Position) -> None:
         for stream in self._streams:

@@ -22,6 +22,7 @@ from dermafleet.contracts.topics import Topics
 from dermafleet.storage import follow as rows
 from dermafleet.storage.engine import make_engine
 from services.alerts.follow import Follower
+from services.alerts.prune import keep_pruning
 from services.alerts.step import Patience, Progress, step
 from services.ingest.decode import Entry, Message, decode
 from services.ingest.write import Rules, write
@@ -370,3 +371,12 @@ async def test_process_stops_when_told(site: Site, signal_number: signal.Signals
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_old_changes_are_removed_without_an_api(site: Site) -> None:
+    for age in ("3 hours", "2 hours", "1 minute"):
+        site.query("insert into change (topic, at) values ('device', now() - %s::interval) returning 1", age)
+    task = asyncio.create_task(keep_pruning(site.engine))
+    await until("the oldest is gone", lambda: site.query("select count(*) as n from change")[0]["n"] == 2)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
