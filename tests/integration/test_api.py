@@ -267,6 +267,7 @@ async def test_without_a_database_every_answer_is_a_problem_and_health_is_well()
         assert (await anyone.get("/healthz")).status_code == 200
         ready = await anyone.get("/readyz")
         assert (ready.status_code, ready.json()["ready"]) == (503, False)
+        assert ready.json()["reasons"] == ["the database cannot be asked; the log says why"]
         answer = await anyone.get("/api/v1/me", headers={"Authorization": "Bearer flt_x"})
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "5"

@@ -56,6 +56,6 @@ async def _look(parts: Context) -> models.Readiness:
                         reasons.append("changes have not been read yet")
                     elif unread := await oldest_unread(connection, parts.feed.position):
                         lag_ms = max(0, int((now - unread).total_seconds() * 1000))
-    except DermafleetError as error:
-        reasons.append(str(error))
+    except DermafleetError:  # its text names hosts and users
+        reasons.append("the database cannot be asked; the log says why")
     return models.Readiness(ready=not reasons, reasons=reasons, unserved_shards=shards, feed_lag_ms=lag_ms)
