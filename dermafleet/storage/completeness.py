@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dermafleet.contracts.ranges import RangeSet
+from dermafleet.contracts.ranges import NOTHING, RangeSet
 from dermafleet.storage.quarantine import Refusal
 
 
@@ -103,6 +103,8 @@ async def list_refusals(
 
 
 def _ledger(row: Row[Any]) -> EpochLedger:
+    if row.upto >= row.head and not (row.received or row.refused or row.lost or row.late):
+        return _complete(row)  # nearly all epochs, and a device has thousands
     received, refused, lost, late = (_ranges(r) for r in (row.received, row.refused, row.lost, row.late))
     head = max(row.head, row.upto, *(r.ranges[-1][1] for r in (received, refused, lost, late) if r))
     everything = RangeSet([(1, head)])
@@ -118,6 +120,21 @@ def _ledger(row: Row[Any]) -> EpochLedger:
         lost=gone,
         refused=refused,
         late=late,
+        duplicates=row.duplicates,
+        samples=row.samples,
+    )
+
+
+def _complete(row: Row[Any]) -> EpochLedger:
+    return EpochLedger(
+        epoch=row.epoch,
+        head=row.upto,
+        upto=row.upto,
+        stored=row.upto,
+        missing=NOTHING,
+        lost=NOTHING,
+        refused=NOTHING,
+        late=NOTHING,
         duplicates=row.duplicates,
         samples=row.samples,
     )
