@@ -66,6 +66,21 @@ def test_any_other_cursor_is_refused_and_nothing_else_raised(cursor: str) -> Non
         decode_cursor(cursor, Key)
 
 
+@pytest.mark.parametrize(
+    ("key", "form"),
+    [
+        ("a\0b", str),
+        (2**63, int),
+        (-(2**70), int),
+        (("2026-01-01T00:00:00+23:00", str(uuid4())), Key),
+        (("2026-01-01T00:00:00", str(uuid4())), Key),
+    ],
+)
+def test_forged_cursor_that_postgresql_would_not_take_is_refused(key: object, form: type) -> None:
+    with pytest.raises(Refused):
+        decode_cursor(encode_cursor(key), form)
+
+
 def test_last_page_has_no_cursor() -> None:
     key = Key(NOW, uuid4())
     assert cut([key], 1, lambda row: row) == ([key], None)
