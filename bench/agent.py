@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> Result:
         time.sleep(options.seconds)
         cpu_s, (entries_now, samples_now) = used(before, stack.cpu_s()), _stored(stack)
         seconds = time.monotonic() - began
-        fsyncs = _count_fsyncs(machines.pid, stack.folder / "strace")
+        fsyncs_per_s = _count_fsyncs(machines.pid, stack.folder / "strace")
         return {
             "devices": options.devices,
             "samples_per_s": rounded((samples_now - samples) / seconds),
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> Result:
             "cpu_percent": rounded(100 * cpu_s["machines"] / seconds),
             "cpu_percent_per_machine": rounded(100 * cpu_s["machines"] / seconds / options.devices),
             "rss_mb": rounded(rss_mb(machines.pid)),
-            "fsyncs_per_s": "not counted: no strace" if fsyncs is None else rounded(fsyncs / _TRACED_S),
+            "fsyncs_per_s": "not counted: no strace" if fsyncs_per_s is None else rounded(fsyncs_per_s),
         }
 
 
@@ -56,14 +56,15 @@ def _stored(stack: Stack) -> tuple[int, int]:
         return row[0], row[1]
 
 
-def _count_fsyncs(pid: int, file: Path) -> int | None:
-    """How often a process and its threads flush a file to disk while traced; None = tracing is not possible."""
+def _count_fsyncs(pid: int, file: Path) -> float | None:
+    """How often a second a process and its threads flush a file to disk; None = tracing is not possible."""
     strace = shutil.which("strace")
     if strace is None:
         return None
-    command = [strace, "-f", "-q", "-e", "trace=fsync,fdatasync", "-o", str(file), "-p", str(pid)]
+    command = [strace, "-f", "-q", "-ttt", "-e", "trace=fsync,fdatasync", "-o", str(file), "-p", str(pid)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:
         time.sleep(_TRACED_S)
         tracer.send_signal(SIGINT)
     lines = file.read_text().splitlines() if file.exists() else []
-    return sum("sync(" in line for line in lines) or None
+    begun_at = [float(line.split()[1]) for line in lines if "sync(" in line]
+    return (len(begun_at) - 1) / (begun_at[-1] - begun_at[0]) if len(begun_at) > 1 else None

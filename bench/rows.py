@@ -34,7 +34,7 @@ where d.device_id = %(device_id)s
 """  # names of our own columns
 _LOG = """
 insert into device_log (device_id, epoch, number, opened, head, upto, samples)
-select id, %(epoch)s, 1, true, %(entries)s, %(entries)s, %(entries)s * %(samples)s
+select id, %(epoch)s, 1, true, %(entries)s, %(entries)s, %(entries)s * %(samples)s::bigint
 from device where device_id = %(device_id)s
 """
 
