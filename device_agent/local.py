@@ -34,6 +34,9 @@ class LocalServer:
         try:
             with _short(folder) as short:
                 self._socket.bind(f"{short}/{SOCKET_NAME}")
+        except OSError:
+            self._socket.close()
+            raise
         finally:
             os.umask(old_mask)
         self._socket.listen(4)
