@@ -7,6 +7,8 @@ reconnects), and callbacks, publishing and decisions share one thread, so that t
 import logging
 import os
 import selectors
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,14 +44,13 @@ class WakePipe:
         self.read_end, self._write_end = os.pipe()
         os.set_blocking(self.read_end, False)
         os.set_blocking(self._write_end, False)
+        self._lock = threading.Lock()  # a closed descriptor's number may already be another file's
         self._closed = False
 
     def wake(self) -> None:
-        try:
+        with self._lock, suppress(BlockingIOError):  # it is awake already
             if not self._closed:
                 os.write(self._write_end, b"\0")
-        except BlockingIOError:
-            pass  # it is awake already
 
     def clear(self) -> None:
         try:
@@ -59,9 +60,10 @@ class WakePipe:
             pass
 
     def close(self) -> None:
-        self._closed = True
-        os.close(self.read_end)
-        os.close(self._write_end)
+        with self._lock:
+            self._closed = True
+            os.close(self.read_end)
+            os.close(self._write_end)
 
 
 class Connection:
