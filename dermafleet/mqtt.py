@@ -30,19 +30,20 @@ class Broker:
         return f"{self.host}:{self.port}"
 
 
-def parse_url(url: str) -> Broker:
+def parse_url(url: str, setting: str = "MQTT URL") -> Broker:
     """Read ``mqtt[s]://user:password@host:port`` or ``ws[s]://…/path``; user and password percent-encoded.
 
     Raises:
-        SettingError: it is no such URL.
+        SettingError: it is no such URL; the message begins with ``setting``, where it came from.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:  # it may quote a part of the password
-        raise SettingError("MQTT URL: host or port is wrong; percent-encode what is special in the password") from None
+        reason = "host or port is wrong; percent-encode what is special in the password"
+        raise SettingError(f"{setting}: {reason}") from None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise SettingError(f"MQTT URL: must be like mqtt://user:password@host:1883, with {', '.join(_DEFAULT_PORTS)}")
+        raise SettingError(f"{setting}: must be like mqtt://user:password@host:1883, with {', '.join(_DEFAULT_PORTS)}")
     return Broker(
         host=parts.hostname,
         port=port or _DEFAULT_PORTS[parts.scheme],

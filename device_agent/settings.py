@@ -91,14 +91,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Raises:
             SettingError: the device id or a URL is missing or wrong.
         """
+        setting = f"mqtt_url ({_ENV}MQTT_URL)"
         urls = [url.strip() for url in mqtt_url.split(",") if url.strip()]
         if not urls:
-            raise SettingError(f"mqtt_url ({_ENV}MQTT_URL): is not set; for example mqtt://user:password@host:1883")
+            raise SettingError(f"{setting}: is not set; for example mqtt://user:password@host:1883")
         if not device_id:
             raise SettingError(f"device_id ({_ENV}DEVICE_ID): is not set; usually the serial number on the plate")
         return Link(
             device_id=check_segment(device_id, "device_id"),
-            brokers=tuple(parse_url(url) for url in urls),
+            brokers=tuple(parse_url(url, setting) for url in urls),
             topics=Topics(self.topic_prefix),
             ca_file=self.ca_file,
             pace=Pace(

@@ -60,7 +60,7 @@ def run(settings: Settings) -> None:
 
 def serve(settings: Settings, stop: threading.Event) -> None:
     """`run` without signals and logs: serve until ``stop`` is set."""
-    brokers = [parse_url(url) for url in settings.need_brokers()]
+    brokers = [parse_url(url, "DERMAFLEET_MQTT_URL") for url in settings.need_brokers()]
     worker_id = f"ingest-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     inbox = Inbox(settings.inbox_messages, settings.inbox_bytes)
     filters = settings.topics.ingest_filters(settings.shards)

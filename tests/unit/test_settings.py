@@ -103,6 +103,6 @@ def test_a_database_url_that_libpq_would_quote_is_refused_without_its_password(u
 
 @pytest.mark.parametrize("url", ["mqtt://[::1", "mqtt://u:hid/den@host:1883"])
 def test_a_broker_url_that_cannot_be_read_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(SettingError, match=r"^MQTT URL: ") as refused:
-        parse_url(url)
+    with pytest.raises(SettingError, match=r"^DERMAFLEET_MQTT_URL: ") as refused:
+        parse_url(url, "DERMAFLEET_MQTT_URL")
     assert "hid" not in str(refused.value)

@@ -50,7 +50,7 @@ def test_an_unknown_setting_in_the_file_is_named(tmp_path: Path) -> None:
         ("", "mqtt://h", "device_id"),
         ("D-1", "", "mqtt_url"),
         ("D/1", "mqtt://h", "device_id"),
-        ("D-1", "h", "MQTT URL"),
+        ("D-1", "h", r"^mqtt_url \(DERMAFLEET_AGENT_MQTT_URL\): must be like"),
     ],
 )
 def test_a_link_needs_a_device_and_a_broker(device_id: str, url: str, message: str) -> None:
