@@ -165,7 +165,8 @@ def db_wait(timeout_s: Annotated[float, typer.Option("--timeout", min=0, help="S
     """Wait until the database answers and its schema fits this version."""
     from dermafleet.storage import migrate
 
-    migrate.wait(_database_url(), timedelta(seconds=timeout_s))
+    timeout = timedelta(seconds=timeout_s)
+    migrate.wait(_database_url(), database=timeout, schema=timeout)
 
 
 @db.command("seed")

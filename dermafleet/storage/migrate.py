@@ -4,6 +4,7 @@ alembic takes half a second to import, so only `upgrade` does.
 """
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -80,17 +81,38 @@ def check(url: str) -> None:
         )
 
 
-def wait(url: str, timeout: timedelta) -> None:
+def wait(
+    url: str,
+    *,
+    database: timedelta = timedelta.max,
+    schema: timedelta = timedelta(minutes=1),
+    is_stopping: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda reason: None,
+) -> bool:
     """Wait until the database answers and its schema fits; processes may start in any order.
 
+    Args:
+        database, schema: how long it may take until the one is reachable, and until another process migrated the other.
+        is_stopping: asked now and then whether to wait on.
+        tell: called with each new reason for waiting.
+
+    Returns:
+        Whether it fits; False = stopped before.
+
     Raises:
-        TransientError, PermanentError: what `check` said last, once ``timeout`` has passed.
+        TransientError, PermanentError: what `check` said last, once it took too long.
     """
-    deadline = time.monotonic() + timeout.total_seconds()
-    while True:
+    started, told = time.monotonic(), ""
+    while not is_stopping():
         try:
-            return check(url)
-        except (TransientError, PermanentError):
-            if time.monotonic() >= deadline:
+            check(url)
+        except (TransientError, PermanentError) as error:
+            patience = database if isinstance(error, TransientError) else schema
+            if time.monotonic() - started >= patience.total_seconds():
                 raise
+            if str(error) != told:
+                tell(told := str(error))
+        else:
+            return True
         time.sleep(_POLL_S)
+    return False

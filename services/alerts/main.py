@@ -8,6 +8,7 @@ from datetime import timedelta
 from dermafleet.logs import get_logger
 from dermafleet.metrics import serve
 from dermafleet.settings import Settings
+from dermafleet.storage import migrate
 from dermafleet.storage.engine import make_engine
 from services.alerts.follow import WORKERS, Follower
 from services.alerts.prune import keep_pruning
@@ -21,6 +22,7 @@ def run(settings: Settings) -> None:
 
     Raises:
         SettingError: before any work, a setting is missing or wrong.
+        PermanentError: the database's schema does not fit.
     """
     url = settings.need_database()
     asyncio.run(_run(settings, url))
@@ -37,12 +39,17 @@ async def _run(settings: Settings, url: str) -> None:
     with ExitStack() as stack:
         if settings.metrics_port is not None:
             stack.enter_context(serve(settings.metrics_host, settings.metrics_port, lambda: follower.trouble))
-        pruning = asyncio.create_task(keep_pruning(engine))
-        await _run_until(follower, stop, stop_s=settings.stop_s)
-        pruning.cancel()
-        await asyncio.wait({pruning})
+        if await asyncio.to_thread(migrate.wait, url, is_stopping=stop.is_set, tell=_tell):
+            pruning = asyncio.create_task(keep_pruning(engine))
+            await _run_until(follower, stop, stop_s=settings.stop_s)
+            pruning.cancel()
+            await asyncio.wait({pruning})
     await engine.dispose()
     _log.info("Alerts stopped")
+
+
+def _tell(reason: str) -> None:
+    _log.warning("Waiting for the database", reason=reason)
 
 
 async def _run_until(follower: Follower, stop: asyncio.Event, *, stop_s: float) -> None:

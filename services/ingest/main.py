@@ -10,11 +10,9 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import timedelta
 
 from dermafleet import metrics as endpoint
 from dermafleet.contracts.ack import encode_ack
-from dermafleet.errors import PermanentError, TransientError
 from dermafleet.logs import configure, get_logger
 from dermafleet.mqtt import parse_url
 from dermafleet.settings import Settings
@@ -26,9 +24,6 @@ from services.ingest.receive import Receiver
 
 _TICK_S = 0.05
 """How soon a full inbox is noticed; its overrun must last that long."""
-
-_SCHEMA_PATIENCE_S = 60.0
-"""How long a schema that does not fit may take to be migrated by another process."""
 
 _GARBAGE_THRESHOLD = 100_000
 """Objects between two collections: what a batch is decoded into has no cycles, and looking for them at the default of
@@ -70,7 +65,8 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         if settings.metrics_port is not None:
             ready = lambda: _problem(receivers, drain)  # noqa: E731  # a name for the line below
             stack.enter_context(endpoint.serve(settings.metrics_host, settings.metrics_port, ready))
-        if not _await_schema(settings, stop):
+        tell = lambda reason: _log.warning("Waiting for the database", reason=reason)  # noqa: E731  # likewise
+        if not migrate.wait(settings.need_database(), is_stopping=stop.is_set, tell=tell):
             return
         worker = threading.Thread(target=drain.run, name="drain", daemon=True)
         worker.start()
@@ -80,24 +76,6 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         _steer(inbox, drain, receivers, stop)
         _stop(settings.stop_s, drain, worker, receivers)
     _log.info("Ingest has stopped")
-
-
-def _await_schema(settings: Settings, stop: threading.Event) -> bool:
-    """Wait for a database whose schema fits; False = told to stop before. Processes may start in any order."""
-    url, patience_ends, waits_for = settings.need_database(), time.monotonic() + _SCHEMA_PATIENCE_S, ""
-    while not stop.is_set():
-        try:
-            migrate.check(url)
-        except (TransientError, PermanentError) as error:
-            if isinstance(error, PermanentError) and time.monotonic() >= patience_ends:
-                raise
-            if str(error) != waits_for:
-                _log.warning("Waiting for the database", reason=str(error))
-            waits_for = str(error)
-        else:
-            return True
-        stop.wait(timedelta(milliseconds=500).total_seconds())
-    return False
 
 
 def _steer(inbox: Inbox, drain: Drain, receivers: Sequence[Receiver], stop: threading.Event) -> None:

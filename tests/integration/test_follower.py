@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from dermafleet.contracts.envelope import encode
 from dermafleet.contracts.topics import Topics
 from dermafleet.storage import follow as rows
 from dermafleet.storage.engine import make_engine
+from dermafleet.storage.migrate import REVISION
 from services.alerts.follow import Follower
 from services.alerts.prune import keep_pruning
 from services.alerts.step import Patience, Progress, step
@@ -86,6 +88,21 @@ def clogging(machine: Machine) -> Machine:
     for percent in range(40, 120, 5):
         machine.block([percent / 100] * 8)
     return machine
+
+
+@asynccontextmanager
+async def alerts_process(site: Site) -> AsyncIterator[asyncio.subprocess.Process]:
+    environ = {**os.environ, "DERMAFLEET_DATABASE_URL": site.url, "DERMAFLEET_POLL_MS": "20", "PYTHONUNBUFFERED": "1"}
+    program = "from dermafleet.settings import Settings; from services.alerts.main import run; run(Settings.load())"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def until(claim: str, holds: Any) -> None:
@@ -359,18 +376,11 @@ async def test_follower_is_ready_once_it_has_polled(site: Site) -> None:
 async def test_process_stops_when_told(site: Site, signal_number: signal.Signals) -> None:
     site.add("D-0001")
     site.deliver("D-0001", clogging(Machine()).log)
-    environ = {**os.environ, "DERMAFLEET_DATABASE_URL": site.url, "DERMAFLEET_POLL_MS": "20"}
-    program = "from dermafleet.settings import Settings; from services.alerts.main import run; run(Settings.load())"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=environ)
-    try:
+    async with alerts_process(site) as process:
         await until("it works", lambda: bool(site.query("select 1 from alarm")))
         process.send_signal(signal_number)
         async with asyncio.timeout(DEADLINE_S):
             assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def test_old_changes_are_removed_without_an_api(site: Site) -> None:
@@ -380,3 +390,17 @@ async def test_old_changes_are_removed_without_an_api(site: Site) -> None:
     await until("the oldest is gone", lambda: site.query("select count(*) as n from change")[0]["n"] == 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_process_begins_once_the_schema_fits(site: Site) -> None:
+    site.add("D-0001")
+    site.deliver("D-0001", clogging(Machine()).log)
+    site.connection.execute("update alembic_version set version_num = '9999'")
+    async with alerts_process(site) as process:
+        assert process.stdout is not None
+        async with asyncio.timeout(DEADLINE_S):
+            while b"revision 9999" not in await process.stdout.readline():
+                pass
+        assert not site.query("select 1 from detector_state")
+        site.connection.execute("update alembic_version set version_num = %s", [REVISION])
+        await until("it works", lambda: bool(site.query("select 1 from alarm")))

@@ -58,7 +58,7 @@ def test_empty_database_is_named_and_then_migrated_by_whoever_comes_first(empty_
 
     program = "import sys; from dermafleet.storage import migrate; migrate.upgrade(sys.argv[1])"
     rivals = [subprocess.Popen([sys.executable, "-c", program, empty_url]) for _ in range(2)]
-    migrate.wait(empty_url, timedelta(seconds=60))
+    assert migrate.wait(empty_url)
     assert [rival.wait(60) for rival in rivals] == [0, 0]
 
     assert migrate.current(empty_url) == migrate.REVISION
@@ -78,7 +78,15 @@ def test_schema_of_another_version_is_refused(any_database_url: str) -> None:
 
 def test_waiting_for_a_database_that_is_not_there_ends_with_its_reason() -> None:
     with pytest.raises(TransientError, match="database"):
-        migrate.wait("postgresql://nobody@127.0.0.1:1/nowhere", timedelta(0))
+        migrate.wait("postgresql://nobody@127.0.0.1:1/nowhere", database=timedelta(0))
+
+
+def test_waiting_tells_each_reason_once_and_ends_when_told_to_stop() -> None:
+    reasons: list[str] = []
+    answers = iter([False, False, True])
+    url = "postgresql://nobody@127.0.0.1:1/nowhere"
+    assert not migrate.wait(url, is_stopping=lambda: next(answers), tell=reasons.append)
+    assert len(reasons) == 1
 
 
 def test_plain_postgresql_is_left_without_a_hypertable(any_database_url: str) -> None:
