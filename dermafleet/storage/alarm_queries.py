@@ -9,6 +9,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dermafleet.storage.tables import ALARM_IS_OPEN
+
 
 @dataclass(frozen=True, slots=True)
 class AlarmRow:
@@ -74,12 +76,12 @@ join device d on d.id = a.device_id
 left join placement p on p.device_id = d.id and p.to_at is null
 left join site on site.id = p.site_id"""
 
-_FILTERED = """
+_FILTERED = f"""
 where (cast(:device_ids as text[]) is null or d.device_id = any(:device_ids))
   and (cast(:standings as text[]) is null or a.standing = any(:standings))
   and (cast(:faults as text[]) is null or a.fault = any(:faults))
   and (cast(:severity_gte as int) is null or a.severity >= :severity_gte)
-  and (cast(:from_at as timestamptz) is null or a.standing in ('raised', 'acknowledged', 'shelved')
+  and (cast(:from_at as timestamptz) is null or {ALARM_IS_OPEN}
        or coalesce(a.cleared_at, a.last_at) >= :from_at)
   and (cast(:to_at as timestamptz) is null or a.raised_at < :to_at)
   and (cast(:before_at as timestamptz) is null or (a.raised_at, a.id) < (:before_at, cast(:before_id as uuid)))

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dermafleet.contracts.channels import Profile
+from dermafleet.storage.tables import ALARM_IS_OPEN
 
 PRESENCE_DEADLINE = timedelta(seconds=100)
 """Three heartbeats of 30 s and some slack: a retained *online* of a device that is gone must not last."""
@@ -58,7 +59,7 @@ class DeviceFilter:
     has_alarm: bool | None = None
 
 
-_FILTERED = """
+_FILTERED = f"""
 with page as (
   select d.* from device d
   left join device_status s on s.device_id = d.id
@@ -67,19 +68,19 @@ with page as (
       when s.device_id is null then 'never_seen'
       when s.online and s.received_at > :alive_since then 'online' else 'offline' end)
     and (cast(:has_alarm as boolean) is null or :has_alarm = exists (
-      select from alarm a where a.device_id = d.id and a.standing in ('raised', 'acknowledged', 'shelved')))
+      select from alarm where device_id = d.id and {ALARM_IS_OPEN}))
     and (cast(:search as text) is null or d.device_id ilike :search or d.label ilike :search or exists (
       select from placement p join site on site.id = p.site_id
       where p.device_id = d.id and p.to_at is null and site.name ilike :search))
   order by d.device_id
   limit :limit
-)"""
+)"""  # noqa: S608  # our own text
 
 _CHOSEN = "with page as (select d.* from device d where d.id = any(:ids))"
 
 _NAMED = "with page as (select d.* from device d where d.device_id = :device_id)"
 
-_KNOWN = """
+_KNOWN = f"""
 select d.id, d.device_id, d.label, d.state, m.id as model_id, m.name as model_name, m.profile,
   site.id as site_id, site.name as site_name, site.time_zone, o.name as organization,
   case when s.device_id is null then 'never_seen'
@@ -92,8 +93,8 @@ select d.id, d.device_id, d.label, d.state, m.id as model_id, m.name as model_na
   case when t.event_at >= coalesce(s.latest_at, t.event_at) then e.received_at
        when s.latest_at is not null then s.received_at end as latest_received_at,
   case when t.event_at >= coalesce(s.latest_at, t.event_at) then t.channels
-       else coalesce(s.latest, '{}') end as latest,
-  array(select jsonb_object_keys(coalesce(s.latest, '{}') || coalesce(t.channels, '{}'))) as reported,
+       else coalesce(s.latest, '{{}}') end as latest,
+  array(select jsonb_object_keys(coalesce(s.latest, '{{}}') || coalesce(t.channels, '{{}}'))) as reported,
   a.alarms_open, a.worst_severity
 from page d
 left join device_model m on m.id = d.model_id
@@ -103,13 +104,13 @@ left join organization o on o.id = p.organization_id
 left join device_status s on s.device_id = d.id
 left join lateral (
   select count(*) as alarms_open, max(severity) as worst_severity from alarm
-  where device_id = d.id and standing in ('raised', 'acknowledged', 'shelved')) a on true
+  where device_id = d.id and {ALARM_IS_OPEN}) a on true
 left join lateral (
   select t.event_at, t.entry, jsonb_strip_nulls(
-    (to_jsonb(t) - array['device_id', 'event_at', 'entry', 'extra', 'marks']) || coalesce(t.extra, '{}')) as channels
+    (to_jsonb(t) - array['device_id', 'event_at', 'entry', 'extra', 'marks']) || coalesce(t.extra, '{{}}')) as channels
   from telemetry t where t.device_id = d.id order by t.event_at desc limit 1) t on true
 left join log_entry e on e.device_id = d.id and e.entry = t.entry
-order by d.device_id"""
+order by d.device_id"""  # noqa: S608  # our own text
 
 
 async def list_devices(

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dermafleet.contracts.topics import SHARDS
 from dermafleet.storage.devices import PRESENCE_DEADLINE
+from dermafleet.storage.tables import ALARM_IS_OPEN
 
 RATE_WINDOW = timedelta(minutes=1)
 WORKER_DEADLINE = timedelta(seconds=30)
@@ -35,9 +36,9 @@ select count(*) filter (where s.online and s.received_at > :alive_since) as onli
 from device d left join device_status s on s.device_id = d.id
 where d.state not in ('revoked', 'retired')""")
 
-_ALARMS = text("""
+_ALARMS = text(f"""
 select severity, count(*) as number from alarm
-where standing in ('raised', 'acknowledged', 'shelved') group by severity""")
+where {ALARM_IS_OPEN} group by severity""")  # noqa: S608  # our own text
 
 _SESSIONS = text("select count(*) from session where last_at >= :midnight and started_at >= :midnight")
 

@@ -310,6 +310,9 @@ alarm = Table(
     comment="A fault on record. At most one not closed per device, component and fault. *_at in event time",
 )
 
+ALARM_IS_OPEN = "standing in ('raised', 'acknowledged', 'shelved')"
+"""SQL about a row of `alarm`: neither cleared nor closed."""
+
 alarm_event = Table(
     "alarm_event",
     metadata,

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from dermafleet.storage.engine import translate
+from dermafleet.storage.tables import ALARM_IS_OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,10 @@ _SAMPLES = """
 select count(*) from telemetry t join device d on d.id = t.device_id where d.device_id = any(%s)
 """
 
-_ALARMS = """
-select count(*), count(*) filter (where standing not in ('cleared', 'closed'))
+_ALARMS = f"""
+select count(*), count(*) filter (where {ALARM_IS_OPEN})
 from alarm a join device d on d.id = a.device_id where d.device_id = any(%s)
-"""
+"""  # noqa: S608  # our own text
 
 _BEHIND = """
 select count(*) from device d
