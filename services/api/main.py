@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from dermafleet.errors import SettingError
-from dermafleet.logs import configure, get_logger
+from dermafleet.logs import get_logger
 from dermafleet.settings import Settings
 from dermafleet.storage.engine import make_engine
 from services.api.app import make_app
@@ -29,7 +29,6 @@ def run(settings: Settings) -> None:
     Raises:
         SettingError: a setting is missing or wrong, or the address is taken.
     """
-    configure("api", json=settings.log_json)
     engine = make_engine(settings.need_database(), POOL_SIZE, application_name="dermafleet-api")
     listener = bind(settings.api_host, settings.api_port)
     app = make_app(settings, engine)

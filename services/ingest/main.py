@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 from dermafleet import metrics as endpoint
 from dermafleet.contracts.ack import encode_ack
-from dermafleet.logs import configure, get_logger
+from dermafleet.logs import get_logger
 from dermafleet.mqtt import parse_url
 from dermafleet.settings import Settings
 from dermafleet.storage import migrate
@@ -43,7 +43,6 @@ def run(settings: Settings) -> None:
         SettingError: a setting is missing or wrong.
         PermanentError: the database's schema does not fit.
     """
-    configure("ingest", json=settings.log_json)
     gc.freeze()  # the modules live as long as the process
     gc.set_threshold(_GARBAGE_THRESHOLD)
     sys.setswitchinterval(_SWITCH_S)
@@ -54,7 +53,7 @@ def run(settings: Settings) -> None:
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
-    """`run` without signals and logs: serve until ``stop`` is set."""
+    """`run` without signals: serve until ``stop`` is set."""
     brokers = [parse_url(url, "DERMAFLEET_MQTT_URL") for url in settings.need_brokers()]
     worker_id = f"ingest-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     inbox = Inbox(settings.inbox_messages, settings.inbox_bytes)

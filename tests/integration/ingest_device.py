@@ -143,8 +143,7 @@ def process(database_url: str, broker_url: str) -> Iterator[subprocess.Popen[byt
         "DERMAFLEET_AUTO_APPROVE": "true",
         "DERMAFLEET_METRICS_PORT": str(port),
     }
-    program = "from dermafleet.settings import Settings; from services.ingest.main import run; run(Settings.load())"
-    with subprocess.Popen([sys.executable, "-c", program], env=os.environ | environ) as child:
+    with subprocess.Popen([sys.executable, "-m", "dermafleet", "ingest"], env=os.environ | environ) as child:
         try:
             wait_until(lambda: _is_ready(port), what="ingest is ready")
             yield child

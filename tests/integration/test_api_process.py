@@ -22,7 +22,6 @@ from services.api.main import bind
 from tests.builders import Builder
 from tests.waiting import until
 
-RUN = "from dermafleet.settings import Settings; from services.api.main import run; run(Settings.load())"
 STOP_S = 3
 
 
@@ -33,7 +32,9 @@ def open_process(database_url: str) -> Iterator[tuple[subprocess.Popen[str], str
         port = free.getsockname()[1]
     settings = {"DATABASE_URL": database_url, "API_PORT": str(port), "STOP_S": str(STOP_S)}
     environ = {**os.environ, **{f"DERMAFLEET_{name}": value for name, value in settings.items()}}
-    process = subprocess.Popen([sys.executable, "-c", RUN], env=environ, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dermafleet", "api"], env=environ, stderr=subprocess.PIPE, text=True
+    )
     url = f"http://127.0.0.1:{port}"
 
     def is_ready() -> bool:

@@ -92,10 +92,9 @@ def clogging(machine: Machine) -> Machine:
 
 @asynccontextmanager
 async def alerts_process(site: Site) -> AsyncIterator[asyncio.subprocess.Process]:
-    environ = {**os.environ, "DERMAFLEET_DATABASE_URL": site.url, "DERMAFLEET_POLL_MS": "20", "PYTHONUNBUFFERED": "1"}
-    program = "from dermafleet.settings import Settings; from services.alerts.main import run; run(Settings.load())"
+    environ = {**os.environ, "DERMAFLEET_DATABASE_URL": site.url, "DERMAFLEET_POLL_MS": "20"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, env=environ, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "dermafleet", "alerts", env=environ, stderr=asyncio.subprocess.PIPE
     )
     try:
         yield process
@@ -397,9 +396,9 @@ async def test_process_begins_once_the_schema_fits(site: Site) -> None:
     site.deliver("D-0001", clogging(Machine()).log)
     site.connection.execute("update alembic_version set version_num = '9999'")
     async with alerts_process(site) as process:
-        assert process.stdout is not None
+        assert process.stderr is not None
         async with asyncio.timeout(DEADLINE_S):
-            while b"revision 9999" not in await process.stdout.readline():
+            while b"revision 9999" not in await process.stderr.readline():
                 pass
         assert not site.query("select 1 from detector_state")
         site.connection.execute("update alembic_version set version_num = %s", [REVISION])
