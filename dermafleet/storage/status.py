@@ -16,15 +16,12 @@ class Presence:
     connection: int
     n: int | None
     online: bool
-    device_at: datetime | None = None
     received_at: datetime
     changed_at: datetime
     state: str | None = None
     boot: str | None = None
     head_epoch: str | None = None
     head_seq: int | None = None
-    low_epoch: str | None = None
-    low_seq: int | None = None
     latest: Mapping[str, float | None] = field(default_factory=dict)
     latest_at: datetime | None = None
     agent: str | None = None

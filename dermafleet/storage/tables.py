@@ -138,7 +138,6 @@ placement = Table(
     _at("to_at", nullable=True),
     CheckConstraint("to_at is null or from_at < to_at", name="order"),
     Index("placement_current_idx", "device_id", unique=True, postgresql_where=text("to_at is null")),
-    Index("placement_site_idx", "site_id"),
 )
 
 device_log = Table(
@@ -186,7 +185,6 @@ log_entry = Table(
     Column("stored_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("samples", Integer, nullable=False),
     Column("late", Boolean, nullable=False),
-    _at("rolled_at", nullable=True),
     CheckConstraint("kind in ('telemetry', 'session', 'event')", name="kind"),
     CheckConstraint("time_source in ('device', 'anchor', 'received')", name="time_source"),
     Index("log_entry_entry_idx", "device_id", "entry"),
@@ -223,15 +221,12 @@ device_status = Table(
     Column("connection", BigInteger, nullable=False),
     Column("n", BigInteger),
     Column("online", Boolean, nullable=False),
-    _at("device_at", nullable=True),
     _at("received_at"),
     _at("changed_at"),
     Column("state", Text),
     Column("boot", Text),
     Column("head_epoch", Text),
     Column("head_seq", BigInteger),
-    Column("low_epoch", Text),
-    Column("low_seq", BigInteger),
     _json("latest"),
     _at("latest_at", nullable=True),
     Column("agent", Text),
@@ -265,7 +260,6 @@ event = Table(
     Column("type", Text, nullable=False),
     _at("event_at"),
     _json("data"),
-    Index("event_device_idx", "device_id", "event_at"),
 )
 
 detector_state = Table(

@@ -42,28 +42,24 @@ def _follow(known: Presence | None, status: Status, received_at: datetime) -> Pr
             received_at=received_at,
             changed_at=changed_at,
         )
-    device_at = _device_at(status.at, received_at)
     return Presence(
         connection=status.connection,
         n=status.n,
         online=status.online,
-        device_at=device_at,
         received_at=received_at,
         changed_at=changed_at,
         state=status.state,
         boot=status.boot,
         head_epoch=status.head[0] if status.head else None,
         head_seq=status.head[1] if status.head else None,
-        low_epoch=status.low[0] if status.low else None,
-        low_seq=status.low[1] if status.low else None,
         latest=status.latest,
-        latest_at=(device_at or received_at) if status.latest else None,
+        latest_at=_told_at(status.at, received_at) if status.latest else None,
         agent=status.agent,
     )
 
 
-def _device_at(at_ms: int | None, received_at: datetime) -> datetime | None:
-    """The device's clock, if it tells a possible time."""
+def _told_at(at_ms: int | None, received_at: datetime) -> datetime:
+    """By the device's clock, if it tells a possible time."""
     if at_ms is None or not EARLIEST_MS <= at_ms <= received_at.timestamp() * 1000 + MAX_AHEAD_MS:
-        return None
+        return received_at
     return datetime.fromtimestamp(at_ms / 1000, UTC)

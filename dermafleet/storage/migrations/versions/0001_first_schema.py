@@ -264,15 +264,12 @@ def upgrade() -> None:
         sa.Column("connection", sa.BigInteger(), nullable=False),
         sa.Column("n", sa.BigInteger(), nullable=True),
         sa.Column("online", sa.Boolean(), nullable=False),
-        sa.Column("device_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("state", sa.Text(), nullable=True),
         sa.Column("boot", sa.Text(), nullable=True),
         sa.Column("head_epoch", sa.Text(), nullable=True),
         sa.Column("head_seq", sa.BigInteger(), nullable=True),
-        sa.Column("low_epoch", sa.Text(), nullable=True),
-        sa.Column("low_seq", sa.BigInteger(), nullable=True),
         sa.Column("latest", JSONB(), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("latest_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("agent", sa.Text(), nullable=True),
@@ -291,7 +288,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("event_device_id_fkey")),
         sa.PrimaryKeyConstraint("device_id", "epoch", "seq", name=op.f("event_pkey")),
     )
-    op.create_index("event_device_idx", "event", ["device_id", "event_at"], unique=False)
     op.create_table(
         "log_entry",
         sa.Column("device_id", sa.Integer(), nullable=False),
@@ -310,7 +306,6 @@ def upgrade() -> None:
         sa.Column("stored_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.Column("samples", sa.Integer(), nullable=False),
         sa.Column("late", sa.Boolean(), nullable=False),
-        sa.Column("rolled_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("kind in ('telemetry', 'session', 'event')", name=op.f("log_entry_kind_check")),
         sa.CheckConstraint("time_source in ('device', 'anchor', 'received')", name=op.f("log_entry_time_source_check")),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("log_entry_device_id_fkey")),
@@ -343,7 +338,6 @@ def upgrade() -> None:
     op.create_index(
         "placement_current_idx", "placement", ["device_id"], unique=True, postgresql_where=sa.text("to_at is null")
     )
-    op.create_index("placement_site_idx", "placement", ["site_id"], unique=False)
     op.create_table(
         "session",
         sa.Column("device_id", sa.Integer(), nullable=False),
@@ -388,13 +382,11 @@ def downgrade() -> None:
     op.drop_index("session_recent_idx", table_name="session")
     op.drop_index("session_last_idx", table_name="session")
     op.drop_table("session")
-    op.drop_index("placement_site_idx", table_name="placement")
     op.drop_index("placement_current_idx", table_name="placement", postgresql_where=sa.text("to_at is null"))
     op.drop_table("placement")
     op.drop_index("log_entry_stored_idx", table_name="log_entry")
     op.drop_index("log_entry_entry_idx", table_name="log_entry")
     op.drop_table("log_entry")
-    op.drop_index("event_device_idx", table_name="event")
     op.drop_table("event")
     op.drop_table("device_status")
     op.drop_index("device_log_open_idx", table_name="device_log", postgresql_where=sa.text("not done"))
