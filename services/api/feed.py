@@ -43,10 +43,6 @@ class Feed:
         self._is_closed = False
         self.position: Position | None = None
 
-    @property
-    def stream_count(self) -> int:
-        return len(self._streams)
-
     def count_streams(self, owner: str) -> int:
         """How many streams an account has open."""
         return sum(stream.owner == owner for stream in self._streams)

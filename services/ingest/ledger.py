@@ -55,11 +55,6 @@ class Log:
         self.upto = (self.received | self.refused | self.lost).prefix_end(self.upto + 1)
         self.received = self.received - RangeSet([(1, self.upto)])
 
-    def stored_count(self) -> int:
-        """How many entries of this epoch are in the database."""
-        settled = RangeSet([(1, self.upto)]) - self.refused - self.lost
-        return len(settled) + len(self.received) + len(self.late)
-
 
 @dataclass(slots=True)
 class Ledger:
