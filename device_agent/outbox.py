@@ -21,6 +21,7 @@ from device_agent.entries import CLOCK_FLOOR, NO_FACTS, Backlog, Entry, Facts, N
 from device_agent.outbox_file import (
     BrokenOutbox,
     affordable_bytes,
+    find_files,
     make_folder,
     open_existing,
     open_file,
@@ -43,7 +44,8 @@ _EVICTION_EVERY_MS = 60_000
 class Outbox:
     """An open outbox. Every start of the agent opens it once and begins a new epoch in it.
 
-    Once its file proves to be damaged, every call raises `BrokenOutbox`: it must not confirm what it may not give back.
+    Once its file proves to be damaged or deleted, every call raises `BrokenOutbox`: it must not confirm what it may not
+    give back.
     """
 
     def __init__(self, connection: sqlite3.Connection, *, budget_bytes: int, keep_acked_ms: int) -> None:
@@ -60,6 +62,8 @@ class Outbox:
         self._life = 0
         self._head = 0
         self.epoch = ""
+        self._path: Path | None = None
+        self._files: tuple[tuple[int, int], ...] = ()
 
     def append(self, entries: Sequence[NewEntry], now: Instant, facts: Facts = NO_FACTS) -> list[Position]:
         """Number, store and fsync entries in one transaction; evicts older ones when the budget is reached.
@@ -74,12 +78,15 @@ class Outbox:
         """
         with self._access():
             try:
-                return self._append(entries, now, facts)
+                positions = self._append(entries, now, facts)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
                     raise
-            self._append([], now, NO_FACTS, spare_bytes=self._budget_bytes // 10)
-            return self._append(entries, now, facts)
+                self._append([], now, NO_FACTS, spare_bytes=self._budget_bytes // 10)
+                positions = self._append(entries, now, facts)
+            if self._path is not None and find_files(self._path) != self._files:
+                raise BrokenOutbox(f"{self._path}: the outbox was replaced by another file")
+            return positions
 
     def take(self, count: int, payload_bytes: int, *, only_fitting: bool) -> list[Entry]:
         """The oldest pending entries not in flight, now in flight: they stay on disk until they are settled.
@@ -323,6 +330,9 @@ class Outbox:
                 raise self._broken
             try:
                 yield
+            except BrokenOutbox as error:
+                self._broken = error
+                raise
             except sqlite3.Error as error:
                 ours = storage_error(error)
                 self._broken = ours if isinstance(ours, BrokenOutbox) else None
@@ -356,6 +366,7 @@ def open_outbox(path: Path, clock: Clock, *, budget_bytes: int, keep_acked_ms: i
         clock.raise_floor(int(floor))
     now = clock.now()
     outbox._begin_epoch(now)
+    outbox._path, outbox._files = path, find_files(path)
     if replaced is not None:
         outbox.append([event_entry("outbox_replaced", now, {"reason": replaced[:200]})], now)
     return outbox

@@ -47,7 +47,7 @@ create table if not exists meta (name text primary key, value text not null);
 
 
 class BrokenOutbox(PermanentError):
-    """The open file is damaged: what it takes in may never come out. The next start moves it aside."""
+    """The open file is damaged or deleted: what it takes in may never come out. The next start replaces it."""
 
 
 class _Unreadable(Exception):
@@ -90,6 +90,19 @@ def open_existing(path: Path) -> sqlite3.Connection:
         return _open(path, path.stat().st_size)
     except _Unreadable as error:
         raise SettingError(f"data_dir: {path}: {error}") from error
+
+
+def find_files(path: Path) -> tuple[tuple[int, int], ...]:
+    """Which files stand under the names of an open outbox, database and WAL; other ones once somebody deletes them.
+
+    Raises:
+        BrokenOutbox: one of them is gone.
+    """
+    try:
+        found = [path.stat(), path.with_name(path.name + "-wal").stat()]
+    except OSError as error:
+        raise BrokenOutbox(f"{error.filename}: the outbox was removed: {error.strerror}") from error
+    return tuple((file.st_dev, file.st_ino) for file in found)
 
 
 def make_folder(folder: Path) -> None:

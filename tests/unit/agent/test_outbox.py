@@ -259,3 +259,13 @@ def test_a_file_damaged_while_it_is_open_confirms_nothing_more(tmp_path: Path) -
     with pytest.raises(BrokenOutbox):
         outbox.append([telemetry()], instant())
     outbox.close()
+
+
+@pytest.mark.parametrize("name", [FILE_NAME, f"{FILE_NAME}-wal"])
+def test_a_file_deleted_while_it_is_open_confirms_nothing_more(tmp_path: Path, name: str) -> None:
+    outbox = opened(tmp_path)
+    (tmp_path / name).unlink()
+    for _ in range(2):
+        with pytest.raises(BrokenOutbox, match="removed"):
+            outbox.append([telemetry()], instant())
+    outbox.close()
