@@ -47,6 +47,12 @@ def test_each_process_that_stays_has_a_health_check(name: str) -> None:
     assert "healthcheck" in SERVICES[name]
 
 
+@pytest.mark.parametrize("name", ["ingest", "alerts"])
+def test_metrics_are_reachable_by_the_other_containers_only(name: str) -> None:
+    assert SERVICES[name]["environment"]["DERMAFLEET_METRICS_HOST"] == "0.0.0.0"
+    assert "ports" not in SERVICES[name]
+
+
 def test_no_environment_variable_holds_a_secret() -> None:
     for service in SERVICES.values():
         for variable in service.get("environment", {}):
