@@ -327,14 +327,16 @@ async def test_step_that_is_cut_off_leaves_nothing_and_is_made_again(site: Site)
     ]
 
 
-async def test_device_that_cannot_be_evaluated_does_not_stop_the_others(site: Site) -> None:
+async def test_device_that_cannot_be_evaluated_is_told_of_once_and_does_not_stop_the_others(site: Site) -> None:
     for device_id in ("D-0001", "D-0002"):
         site.add(device_id)
         site.deliver(device_id, clogging(Machine()).log)
     site.query("update log_entry set body = '{}' where device_id = %s and seq = 1 returning 1", site.devices["D-0001"])
     follower, stop = Follower(site.engine, patience=NEVER, poll=POLL), asyncio.Event()
-    while await follower.poll(stop):
-        pass
+    with structlog.testing.capture_logs() as logs:
+        while await follower.poll(stop):
+            follower._failed_until.clear()
+    assert [log["event"] for log in logs] == ["Evaluating a device failed"]
     positions = {row["device_id"]: row["seq"] for row in site.query("select device_id, seq from detector_state")}
     assert positions[site.devices["D-0002"]] == 17
     assert positions[site.devices["D-0001"]] == 0
