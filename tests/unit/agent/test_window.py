@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dermafleet.contracts.ranges import NOTHING, RangeSet
@@ -212,6 +212,7 @@ def lossy_runs(draw: st.DrawFn) -> list[int]:
 
 @settings(max_examples=100, deadline=None)
 @given(lossy_runs(), st.lists(st.integers(1, 200_000), min_size=1, max_size=40))
+@example([5, 5, 5], [1, 131_072])
 def test_limits_hold_always_and_everything_is_acked_when_the_network_comes_back(
     troubles: list[int], sizes: list[int]
 ) -> None:
@@ -233,7 +234,8 @@ def test_limits_hold_always_and_everything_is_acked_when_the_network_comes_back(
             out.append(flight)
             entries, payload_bytes = w.room(now)
         assert len(w) <= pace.entries
-        assert w.payload_bytes() <= pace.payload_bytes or len(w) == 1
+        asks_beside = len(w) == 2 and w._is_vain()  # a second entry of any size, when the first gets no answer
+        assert w.payload_bytes() <= pace.payload_bytes or len(w) == 1 or asks_beside
         arrived += [flight.seq for flight in out if trouble < 5]
         if trouble == 9:
             w.restart(now)
