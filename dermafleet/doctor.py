@@ -117,6 +117,7 @@ def _tests(_: Settings) -> Iterator[Finding]:
     """Debian packages some tests need; they skip without, with the name of the package."""
     packages = {
         "chromium": shutil.which("chromium"),
+        "docker-compose": shutil.which("docker-compose"),
         "mosquitto": shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"),
         "postgresql-15": next(iter(Path("/usr/lib/postgresql").glob("15/bin/postgres")), None),
         "shellcheck": shutil.which("shellcheck"),
