@@ -42,7 +42,8 @@ class Builder:
 
     def model(self, id: str = "crystal-m1", profile: str = "full") -> str:
         self._do(
-            "insert into device_model (id, name, profile) values (%s, %s, %s) on conflict do nothing",
+            "insert into device_model (id, name, profile, limits) values (%s, %s, %s, '{\"filter_dp_kpa\": 5}')"
+            " on conflict do nothing",
             (id, id.title(), profile),
         )
         return id

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -26,6 +27,7 @@ class DeviceRow:
     model_id: str | None
     model_name: str | None
     profile: Profile | None
+    limits: Mapping[str, Any]
     site_id: UUID | None
     site_name: str | None
     time_zone: str | None
@@ -82,6 +84,7 @@ _NAMED = "with page as (select d.* from device d where d.device_id = :device_id)
 
 _KNOWN = f"""
 select d.id, d.device_id, d.label, d.state, m.id as model_id, m.name as model_name, m.profile,
+  coalesce(m.limits, '{{}}') as limits,
   site.id as site_id, site.name as site_name, site.time_zone, o.name as organization,
   case when s.device_id is null then 'never_seen'
        when s.online and s.received_at > :alive_since then 'online' else 'offline' end as presence,

@@ -132,6 +132,8 @@ class DeviceDetail(Device):
 
     channels: list[Channel]
     """What this machine reports, in registry order; what its profile fits if it has not reported yet."""
+    limits: dict[str, float]
+    """Rated limits of the device model, by name; what is not stated is absent."""
     evaluated_until: datetime | None
     """Event time up to which detectors have judged."""
     backlog: int | None

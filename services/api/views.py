@@ -22,6 +22,7 @@ def device_detail(row: DeviceRow, *, evaluated_until: object, backlog: int | Non
         {
             **_device(row),
             "channels": [channel(name) for name in channel_names(row)],
+            "limits": {name: value for name, value in row.limits.items() if isinstance(value, int | float)},
             "evaluated_until": evaluated_until,
             "backlog": backlog,
             "agent": row.agent,

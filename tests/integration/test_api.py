@@ -50,6 +50,7 @@ async def test_device_tells_where_it_is_and_what_it_measured_last(api: Api) -> N
     assert found["latest"] == {"flow_lpm": 29.9, "maker_x": 3}
     assert found["latest_at"] == "2026-03-04T11:59:59.900000Z"
     assert [channel["name"] for channel in found["channels"]] == ["flow_lpm", "maker_x"]
+    assert found["limits"] == {"filter_dp_kpa": 5.0}
     assert (found["alarms_open"], found["worst_severity"]) == (1, 3)
     assert found["backlog"] is None
 

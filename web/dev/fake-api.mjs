@@ -87,6 +87,7 @@ function ofDevice(id, part, query) {
   return {
     ...device(n, alarm),
     channels,
+    limits: { filter_dp_kpa: 5, filter_flow_lpm: 30 },
     evaluated_until: new Date(Date.now() - 2000).toISOString(),
     backlog: 2,
     agent: "0.1.0",
