@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import logging
 import math
 from array import array
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from dermafleet.errors import PermanentError
 from device_agent.drivers.mapping import Mapping, choose_mapping, read_mapping
+
+log = logging.getLogger(__name__)
 
 _RUN_FILES = ("runs*.csv", "runs*.csv.gz", "train*.csv", "train*.csv.gz")
 
@@ -32,6 +35,15 @@ class Run:
     def span_s(self) -> float:
         """Recorded seconds from the first sample to the last."""
         return self.seconds[-1] - self.seconds[0]
+
+    def sort(self) -> bool:
+        """Bring samples that a recorder wrote too early or too late to their place; returns whether there were any."""
+        order = sorted(range(len(self.seconds)), key=self.seconds.__getitem__)
+        if order == list(range(len(order))):
+            return False
+        self.seconds = array("d", (self.seconds[i] for i in order))
+        self.channels = {name: array("d", (values[i] for i in order)) for name, values in self.channels.items()}
+        return True
 
 
 def load_runs(source: Path, mapping_file: Path | None = None) -> list[Run]:
@@ -101,12 +113,12 @@ def _read_runs(file: Path, header: list[str], rows: Iterator[list[str]], mapping
         numbers = {column: _number(row[place], file, line, column) for column, place in places.items()}
         unit = row[unit_place] if unit_place is not None else file.name
         run = runs.setdefault(unit, Run(unit))
-        seconds = numbers[mapping.time] * mapping.seconds
-        if run.seconds and seconds < run.seconds[-1]:
-            raise PermanentError(f"{file}: line {line}: column {mapping.time}: time goes back within run {unit}")
-        run.seconds.append(seconds)
+        run.seconds.append(numbers[mapping.time] * mapping.seconds)
         for name, source in mapping.channels.items():
             run.channels.setdefault(name, array("d")).append(source.value(numbers))
+    for run in runs.values():
+        if run.sort():
+            log.warning("%s: run %s is not in the order of column %s: it was sorted", file, run.unit, mapping.time)
     return runs
 
 
