@@ -53,7 +53,7 @@ REFUSED = {
         ),
         "event",
     ),
-    11: ("bottomless", M.message("event", 11, b'{"data":' * 9000 + b"1" + b"}" * 9000), "event"),
+    11: ("bottomless", M.message("event", 11, b'{"data":' * 25_000 + b"1" + b"}" * 25_000), "event"),
     12: ("300 kB", with_raw(12, b" " * 300_000), "entry"),
 }
 """By number: what is wrong, the message, and the field that the quarantine must name."""
