@@ -18,8 +18,8 @@ MAX_WAITING = 256
 """Cut entries waiting for the disk, about ten minutes at 2 s; then sampling pauses until the disk is back."""
 
 _BYTES_PER_VALUE = 8
-_BLOCK_BYTES = 96 * 1024
-"""Well below the payload limit whatever the values, and two blocks fit the window."""
+_BLOCK_BYTES = 60 * 1024
+"""Two blocks fit the window of 128 KiB: one that gets no answer does not keep the next one back."""
 
 
 @dataclass(frozen=True, slots=True)

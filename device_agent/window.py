@@ -91,10 +91,10 @@ class Window:
         """
         if now < self._paused_until:
             return 0, 0
-        if self._probing:
-            return (1, self.pace.payload_bytes) if self._is_vain() and len(self._flights) == 1 else (0, 0)
-        entries = self.pace.entries - len(self._flights)
         free = self.pace.payload_bytes - self.payload_bytes()
+        entries = self.pace.entries - len(self._flights)
+        if self._probing:
+            entries = 1 if self._is_vain() and len(self._flights) == 1 else 0
         return (entries, free) if entries > 0 and free > 0 else (0, 0)
 
     def add(self, entry_id: int, epoch: str, seq: int, payload_bytes: int) -> Flight:
