@@ -7,10 +7,9 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import msgspec
-
-from dermafleet.contracts.records import Outcome, Session, encode_record
-from dermafleet.contracts.telemetry import Telemetry
+from dermafleet.contracts.records import Outcome, Session, decode_session, encode_record
+from dermafleet.contracts.telemetry import decode_telemetry
+from dermafleet.errors import InvalidEntry
 from device_agent.clock import Instant
 from device_agent.drivers import Sample, Values
 
@@ -177,9 +176,9 @@ def end_after_power_loss(open_session: bytes, last_telemetry: bytes | None) -> b
         its end at the last sample on disk, with the totals of its newest entry; None if it is not readable.
     """
     try:
-        newest = msgspec.json.decode(open_session, type=Session)
-        block = msgspec.json.decode(last_telemetry, type=Telemetry) if last_telemetry else None
-    except msgspec.DecodeError:
+        newest, _ = decode_session(open_session)
+        block = decode_telemetry(last_telemetry).block if last_telemetry else None
+    except InvalidEntry:
         return None
     fields: dict[str, Any] = {name: getattr(newest, name) for name in newest.__struct_fields__}
     if block is not None and block.boot == newest.boot and block.up + block.dt[-1] > newest.up:

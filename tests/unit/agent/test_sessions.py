@@ -69,3 +69,12 @@ def test_after_a_power_cut_without_later_samples_it_ends_where_it_was() -> None:
     assert raw is not None
     assert decode_session(raw)[0].at == start.at
     assert end_after_power_loss(b"not json", None) is None
+
+
+def test_after_a_power_cut_samples_that_a_newer_agent_wrote_count_too() -> None:
+    [start] = play((1, 1, 40))
+    block = Telemetry(boot=start.boot, up=start.up + 900, t0=start.at + 900, clock="synced", dt=[0], ch={"x": [1.0]})
+    newer = encode_telemetry(block).replace(b"{", b'{"quality":"good",', 1)
+    raw = end_after_power_loss(encode_record(start), newer)
+    assert raw is not None
+    assert decode_session(raw)[0].at == start.at + 900
