@@ -1,10 +1,17 @@
-"""What a device model allows: the limits that detectors judge against, as stored in `device_model.limits`."""
+"""What a device model allows and is: the document in `device_model.limits`, which detectors judge against."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
 from dermafleet.errors import PermanentError
+
+Architecture = Literal["crystal", "diamond", "hydra", "bench"]
+"""Air path of domain terms; ``bench``: a filter rig, only its filter is judged."""
+
+MAIN = "main"
+_ALONE: Mapping[str, Mapping[str, str]] = {MAIN: {}}
 
 
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -13,10 +20,24 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         filter_dp_kpa: pressure drop across the intake filter at which it counts as clogged, kPa.
         filter_flow_lpm: flow at which that limit holds, L/min.
+        over_vacuum_kpa: vacuum at the handpiece that must not be exceeded, kPa.
+        over_vacuum_margin_kpa: nor may it exceed the set point by more than this, kPa.
+        architecture: what the air path is like; decides which faults can exist.
+        components: per component the maker's name of each standard channel that differs; all share the others.
+        canister_g, jar_g: what the waste canister and the crystal jar hold, g.
     """
 
     filter_dp_kpa: float | None = None
     filter_flow_lpm: float | None = None
+    over_vacuum_kpa: float | None = 65.0
+    over_vacuum_margin_kpa: float | None = 10.0
+    architecture: Architecture = "crystal"
+    components: Mapping[str, Mapping[str, str]] = _ALONE
+    canister_g: float | None = None
+    jar_g: float | None = None
+
+
+_NUMBERS = tuple(name for name in Limits.__struct_fields__ if name not in {"architecture", "components"})
 
 
 def decode_limits(document: Mapping[str, object] | None) -> Limits:
@@ -29,7 +50,7 @@ def decode_limits(document: Mapping[str, object] | None) -> Limits:
         limits = msgspec.convert(document or {}, Limits)
     except msgspec.ValidationError as error:
         raise PermanentError(f"device model limits: {error}") from error
-    for name in Limits.__struct_fields__:
+    for name in _NUMBERS:
         value = getattr(limits, name)
         if value is not None and not 0 < value < float("inf"):
             raise PermanentError(f"device model limits: {name} is {value}, must be a positive number")

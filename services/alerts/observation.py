@@ -1,6 +1,6 @@
 """What detectors take and give: a block of samples, and what it says about a fault."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-Value = str | int | float | bool | None
+Value = str | int | float | bool | None | Sequence[str] | Mapping[str, float]
 Detail = Mapping[str, Value]
 """Why an alarm stands: names and plain values, shown to people."""
 
@@ -60,6 +60,8 @@ class Observation:
         confidence: 0 to 1.
         reason: why it changed, one line for a person.
         detail: the numbers behind it.
+        candidates: the ambiguity set: fault → probability of each that this profile cannot tell from it, itself
+            included; empty = no doubt about the name.
     """
 
     component: str
@@ -72,3 +74,4 @@ class Observation:
     detector_version: int
     reason: str
     detail: Detail = field(default_factory=dict)
+    candidates: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,121 @@
+"""What is known of one session after it: the quantities that diagnosis, forecast and rules work with."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+VERSION = 1
+"""Of the definitions below; stored with every row, and a baseline of another version is not compared."""
+
+State = Literal["off", "open", "contact", "capped"]
+
+Means = dict[str, float]
+"""Channel → mean over settled samples; a channel without a valid sample is absent."""
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """One unbroken stretch in one state.
+
+    Attributes:
+        state: off (pump off), open (tip in the air), contact (on skin), capped (closed by a cap or a hand).
+        at_ms, duration_s: when it began (event time), how long it lasted.
+        settled_s: how much of it lies after the transient; means and deviations are over that part only.
+        mean, deviation: per channel over the settled part; absent where nothing was settled or measured.
+        peak: per channel the largest value of the whole segment.
+    """
+
+    state: State
+    at_ms: int
+    duration_s: float
+    settled_s: float
+    mean: Means
+    deviation: Means
+    peak: Means
+
+
+class OpenFeatures(msgspec.Struct, frozen=True):
+    """Tip in the air, pump on: all settled samples of the session. ``seconds`` of them."""
+
+    seconds: float
+    mean: Means
+
+
+class ContactFeatures(msgspec.Struct, frozen=True):
+    """Tip on skin at one set point: the well-sealed envelope of the strokes, because a poor seal is no fault.
+
+    Attributes:
+        setpoint_kpa: set by the operator, where that is measured; None = not known.
+        strokes, seconds: how many strokes reached a plateau, and their settled time.
+        mean: channel means over the strokes in the upper quartile of plateau vacuum.
+        seal_spread: interquartile range of plateau vacuum over ambient pressure: constant for a leak, wide for a seal.
+        feed_noise_kpa: standard deviation of handpiece vacuum in contact; it vanishes when no crystals flow.
+        crystal_g_per_s: mass leaving the jar per second of contact; None = not measured.
+    """
+
+    setpoint_kpa: float | None
+    strokes: int
+    seconds: float
+    mean: Means
+    seal_spread: float | None = None
+    feed_noise_kpa: float | None = None
+    crystal_g_per_s: float | None = None
+
+
+class CappedFeatures(msgspec.Struct, frozen=True):
+    """Tip capped, in a self-test or found in a treatment.
+
+    Attributes:
+        plateau: True if the vacuum stopped rising; False if the test ended at its limit before.
+        mean: channel means over the plateau (the last second, if there is none).
+        pump_down_s: time from 5 kPa to `pump_down_to_kpa`.
+        leak_down_kpa_s: loss of vacuum per second after the pump stopped with the tip still capped.
+        is_self_test: the machine was in a session of purpose self_test.
+    """
+
+    plateau: bool
+    mean: Means
+    pump_down_s: float | None = None
+    pump_down_to_kpa: float = 60.0
+    leak_down_kpa_s: float | None = None
+    is_self_test: bool = False
+
+
+class SessionFeatures(msgspec.Struct, frozen=True):
+    """One session of one component.
+
+    Attributes:
+        session_id: as on the wire, or ``auto-…`` for a machine that tells no sessions.
+        purpose: treatment, self_test, cleaning, demo, service.
+        component, tip: what the baselines are kept per; tip "" = not told.
+        started_ms, ended_ms: event time.
+        pump_s, contact_s, strokes: as measured from the samples.
+        open, contacts, capped: per state; None or empty = it did not occur.
+        off_mean: channel means with the pump off for more than 2 s: the sensors' zeros.
+        ambient_kpa, mains_v, ambient_temp_c, pump_temp_c: medians; None = not measured.
+        filter_index: resistance of the intake filter relative to the clean type, by the type's clean values: 1 = clean.
+        filter_index_slope: its change over the session, per hour of pumping: a full canister makes it jump.
+        values: further scalar quantities by name (seconds over the limit, grams used…): rules may name them.
+    """
+
+    session_id: str
+    purpose: str
+    component: str
+    tip: str
+    started_ms: int
+    ended_ms: int
+    pump_s: float
+    contact_s: float
+    strokes: int
+    open: OpenFeatures | None = None
+    contacts: list[ContactFeatures] = []
+    capped: CappedFeatures | None = None
+    off_mean: Means = {}
+    ambient_kpa: float | None = None
+    mains_v: float | None = None
+    ambient_temp_c: float | None = None
+    pump_temp_c: float | None = None
+    filter_index: float | None = None
+    filter_index_slope: float | None = None
+    values: Mapping[str, float] = {}
+    version: int = VERSION
