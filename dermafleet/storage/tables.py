@@ -1,6 +1,7 @@
 """The tables. Migrations create them; every statement in this package uses these names.
 
 The schema is complete on plain PostgreSQL 15 to 18. Where TimescaleDB is available, `telemetry` is a hypertable.
+What alerts knows of a device's condition is in `condition_tables`.
 """
 
 from sqlalchemy import (
@@ -15,7 +16,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Sequence,
     SmallInteger,
     Table,
@@ -25,50 +25,10 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB, REAL
-from sqlalchemy.types import UserDefinedType
+from sqlalchemy.dialects.postgresql import JSONB, REAL
 
 from dermafleet.contracts.channels import CHANNELS
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    }
-)
-
-
-class Xid8(UserDefinedType[int]):
-    """A transaction id that never wraps; orders the change feed by commit."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: object) -> str:
-        return "xid8"
-
-
-def _at(name: str, *, nullable: bool = False) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=nullable)
-
-
-def _now(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
-
-
-def _device(*, primary_key: bool = False) -> Column[int]:
-    return Column("device_id", Integer, ForeignKey("device.id"), primary_key=primary_key, nullable=False)
-
-
-def _ranges(name: str) -> Column[object]:
-    return Column(name, INT8MULTIRANGE, nullable=False, server_default=text("'{}'"))
-
-
-def _json(name: str, *, nullable: bool = False) -> Column[object]:
-    return Column(name, JSONB, nullable=nullable, server_default=None if nullable else text("'{}'"))
-
+from dermafleet.storage.columns import Xid8, at, device_key, json, metadata, now, ranges
 
 server = Table(
     "server",
@@ -95,10 +55,10 @@ site = Table(
     Column("organization_id", Uuid, ForeignKey("organization.id"), nullable=False),
     Column("name", Text, nullable=False),
     Column("time_zone", Text, nullable=False),
-    _json("opening_hours"),
-    _json("holidays"),
+    json("opening_hours"),
+    json("holidays"),
     Column("altitude_m", Float, nullable=False, server_default=text("0")),
-    _json("contacts"),
+    json("contacts"),
     UniqueConstraint("organization_id", "name"),
     comment="A clinic. opening_hours: {mon: [[08:30, 18:00], ...], ...} in time_zone",
 )
@@ -109,7 +69,7 @@ device_model = Table(
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("profile", Text, nullable=False),
-    _json("limits"),
+    json("limits"),
     CheckConstraint("profile in ('minimal', 'basic', 'standard', 'full')", name="profile"),
     comment="limits: see services.alerts.limits",
 )
@@ -122,7 +82,7 @@ device = Table(
     Column("label", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("model_id", Text, ForeignKey("device_model.id")),
-    _now("created_at"),
+    now("created_at"),
     CheckConstraint("state in ('pending', 'active', 'suspended', 'revoked', 'retired')", name="state"),
     comment="id for the hot path, device_id everywhere outside. Its row lock guards the device's ledger",
 )
@@ -131,11 +91,11 @@ placement = Table(
     "placement",
     metadata,
     Column("id", Uuid, primary_key=True),
-    _device(),
+    device_key(),
     Column("organization_id", Uuid, ForeignKey("organization.id"), nullable=False),
     Column("site_id", Uuid, ForeignKey("site.id"), nullable=False),
-    _at("from_at"),
-    _at("to_at", nullable=True),
+    at("from_at"),
+    at("to_at", nullable=True),
     CheckConstraint("to_at is null or from_at < to_at", name="order"),
     Index("placement_current_idx", "device_id", unique=True, postgresql_where=text("to_at is null")),
 )
@@ -143,7 +103,7 @@ placement = Table(
 device_log = Table(
     "device_log",
     metadata,
-    _device(primary_key=True),
+    device_key(primary_key=True),
     Column("epoch", Text, primary_key=True),
     Column("number", Integer, nullable=False),
     Column("opened", Boolean, nullable=False, server_default=text("false")),
@@ -151,14 +111,14 @@ device_log = Table(
     Column("head", BigInteger, nullable=False, server_default=text("0")),
     Column("low", BigInteger, nullable=False, server_default=text("0")),
     Column("upto", BigInteger, nullable=False, server_default=text("0")),
-    _ranges("received"),
-    _ranges("refused"),
-    _ranges("lost"),
-    _ranges("late"),
+    ranges("received"),
+    ranges("refused"),
+    ranges("lost"),
+    ranges("late"),
     Column("done", Boolean, nullable=False, server_default=text("false")),
     Column("duplicates", BigInteger, nullable=False, server_default=text("0")),
     Column("samples", BigInteger, nullable=False, server_default=text("0")),
-    _now("created_at"),
+    now("created_at"),
     UniqueConstraint("device_id", "number"),
     Index("device_log_open_idx", "device_id", postgresql_where=text("not done")),
     comment="What has arrived of one epoch: de-duplication ledger and gap map; see services.ingest.ledger.Log",
@@ -169,7 +129,7 @@ entry_number = Sequence("entry_number", metadata=metadata, cache=1)
 log_entry = Table(
     "log_entry",
     metadata,
-    _device(primary_key=True),
+    device_key(primary_key=True),
     Column("epoch", Text, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
     Column("entry", BigInteger, nullable=False),
@@ -179,9 +139,9 @@ log_entry = Table(
     Column("boot", Text, nullable=False),
     Column("up", BigInteger, nullable=False),
     Column("time_source", Text, nullable=False),
-    _at("first_at"),
-    _at("last_at"),
-    _at("received_at"),
+    at("first_at"),
+    at("last_at"),
+    at("received_at"),
     Column("stored_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("samples", Integer, nullable=False),
     Column("late", Boolean, nullable=False),
@@ -195,7 +155,7 @@ log_entry = Table(
 boot_anchor = Table(
     "boot_anchor",
     metadata,
-    _device(primary_key=True),
+    device_key(primary_key=True),
     Column("boot", Text, primary_key=True),
     Column("anchor_ms", BigInteger, nullable=False),
     comment="Wall clock minus uptime of one boot; the first one told stands for ever",
@@ -205,7 +165,7 @@ telemetry = Table(
     "telemetry",
     metadata,
     Column("device_id", Integer, nullable=False),
-    _at("event_at"),
+    at("event_at"),
     Column("entry", BigInteger, nullable=False),
     *(Column(channel.name, REAL) for channel in CHANNELS),
     Column("extra", JSONB),
@@ -217,18 +177,18 @@ telemetry = Table(
 device_status = Table(
     "device_status",
     metadata,
-    _device(primary_key=True),
+    device_key(primary_key=True),
     Column("connection", BigInteger, nullable=False),
     Column("n", BigInteger),
     Column("online", Boolean, nullable=False),
-    _at("received_at"),
-    _at("changed_at"),
+    at("received_at"),
+    at("changed_at"),
     Column("state", Text),
     Column("boot", Text),
     Column("head_epoch", Text),
     Column("head_seq", BigInteger),
-    _json("latest"),
-    _at("latest_at", nullable=True),
+    json("latest"),
+    at("latest_at", nullable=True),
     Column("agent", Text),
     comment="Latest status of a device; changed_at = since when online is what it is",
 )
@@ -236,11 +196,11 @@ device_status = Table(
 session = Table(
     "session",
     metadata,
-    _device(primary_key=True),
+    device_key(primary_key=True),
     Column("session_id", Text, primary_key=True),
-    _at("started_at", nullable=True),
-    _at("last_at"),
-    _at("ended_at", nullable=True),
+    at("started_at", nullable=True),
+    at("last_at"),
+    at("ended_at", nullable=True),
     Column("outcome", Text),
     Column("pump_s", Float),
     Column("contact_s", Float),
@@ -254,24 +214,24 @@ session = Table(
 event = Table(
     "event",
     metadata,
-    _device(primary_key=True),
+    device_key(primary_key=True),
     Column("epoch", Text, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
     Column("type", Text, nullable=False),
-    _at("event_at"),
-    _json("data"),
+    at("event_at"),
+    json("data"),
 )
 
 detector_state = Table(
     "detector_state",
     metadata,
-    _device(primary_key=True),
+    device_key(primary_key=True),
     Column("version", Integer, nullable=False),
     Column("epoch", Text),
     Column("seq", BigInteger, nullable=False, server_default=text("0")),
-    _at("evaluated_until", nullable=True),
-    _at("blocked_since", nullable=True),
-    _json("state"),
+    at("evaluated_until", nullable=True),
+    at("blocked_since", nullable=True),
+    json("state"),
     comment="Where the follower stands in a device's log, and what its detectors remember",
 )
 
@@ -279,20 +239,20 @@ alarm = Table(
     "alarm",
     metadata,
     Column("id", Uuid, primary_key=True),
-    _device(),
+    device_key(),
     Column("component", Text, nullable=False),
     Column("fault", Text, nullable=False),
     Column("severity", SmallInteger, nullable=False),
     Column("standing", Text, nullable=False),
     Column("confidence", Float, nullable=False),
-    _at("raised_at"),
-    _at("last_at"),
-    _at("cleared_at", nullable=True),
+    at("raised_at"),
+    at("last_at"),
+    at("cleared_at", nullable=True),
     Column("count", Integer, nullable=False, server_default=text("1")),
     Column("detector", Text, nullable=False),
     Column("detector_version", Integer, nullable=False),
-    _json("detail"),
-    _now("created_at"),
+    json("detail"),
+    now("created_at"),
     CheckConstraint("severity between 0 and 4", name="severity"),
     CheckConstraint("standing in ('raised', 'acknowledged', 'shelved', 'cleared', 'closed')", name="standing"),
     CheckConstraint("confidence between 0 and 1", name="confidence"),
@@ -313,11 +273,11 @@ alarm_event = Table(
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("alarm_id", Uuid, ForeignKey("alarm.id"), nullable=False),
     Column("transition", Text, nullable=False),
-    _at("event_at"),
-    _now("recorded_at"),
+    at("event_at"),
+    now("recorded_at"),
     Column("actor", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    _json("data"),
+    json("data"),
     Index("alarm_event_alarm_idx", "alarm_id", "id"),
     comment="Append-only history of an alarm",
 )
@@ -336,7 +296,7 @@ quarantine = Table(
     Column("payload_bytes", Integer, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     Column("count", BigInteger, nullable=False, server_default=text("1")),
-    _at("received_at"),
+    at("received_at"),
     UniqueConstraint("topic", "hash"),
     comment="Messages refused, with the reason; payload is whole up to the cap of the settings",
 )
@@ -348,7 +308,7 @@ user_account = Table(
     Column("email", Text, nullable=False, unique=True),
     Column("password_hash", Text, nullable=False),
     Column("role", Text, nullable=False),
-    _now("created_at"),
+    now("created_at"),
 )
 
 login = Table(
@@ -356,8 +316,8 @@ login = Table(
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),
     Column("user_id", Uuid, ForeignKey("user_account.id", ondelete="CASCADE"), nullable=False),
-    _now("created_at"),
-    _at("expires_at"),
+    now("created_at"),
+    at("expires_at"),
     comment="A server-side session of the dashboard (never a treatment)",
 )
 
@@ -368,9 +328,9 @@ api_key = Table(
     Column("user_id", Uuid, ForeignKey("user_account.id", ondelete="CASCADE"), nullable=False),
     Column("name", Text, nullable=False),
     Column("key_hash", LargeBinary, nullable=False, unique=True),
-    _now("created_at"),
-    _at("expires_at", nullable=True),
-    _at("used_at", nullable=True),
+    now("created_at"),
+    at("expires_at", nullable=True),
+    at("used_at", nullable=True),
 )
 
 worker = Table(
@@ -379,8 +339,8 @@ worker = Table(
     Column("id", Text, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("shards", Text, nullable=False, server_default=text("''")),
-    _now("started_at"),
-    _now("seen_at"),
+    now("started_at"),
+    now("seen_at"),
     comment="A running process; names the shards it serves",
 )
 
@@ -391,8 +351,8 @@ change = Table(
     Column("xact", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
     Column("topic", Text, nullable=False),
     Column("device_id", Integer),
-    _json("body"),
-    _now("at"),
+    json("body"),
+    now("at"),
     Index("change_xact_idx", "xact", "id"),
     comment="Feed of what changed; read in order of (xact, id) below the oldest running transaction",
 )

@@ -22,7 +22,7 @@ from dermafleet.errors import PermanentError, TransientError
 from dermafleet.storage import migrate
 from dermafleet.storage.engine import connect
 from dermafleet.storage.migrations import timescale
-from dermafleet.storage.tables import metadata
+from dermafleet.storage.schema import metadata
 
 _numbers = itertools.count(1)
 

@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import text
 
-from dermafleet.storage.tables import metadata
+from dermafleet.storage.schema import metadata
 
 _LOCK = 4_607_182
 """Any number of our own: the advisory lock that makes two migrations at once wait for each other."""

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB
 
-from dermafleet.storage.migrations import timescale
-from dermafleet.storage.tables import Xid8
+from dermafleet.storage.columns import Xid8
+from dermafleet.storage.migrations import condition, timescale
 
 revision = "0001"
 down_revision = None
@@ -372,11 +372,13 @@ def upgrade() -> None:
     )
     op.create_index("alarm_event_alarm_idx", "alarm_event", ["alarm_id", "id"], unique=False)
     op.execute("insert into server (server_id) values (replace(gen_random_uuid()::text, '-', ''))")
+    condition.create()
     for statement in timescale.statements(op.get_bind()):
         op.execute(statement)
 
 
 def downgrade() -> None:
+    condition.drop()
     op.drop_index("alarm_event_alarm_idx", table_name="alarm_event")
     op.drop_table("alarm_event")
     op.drop_index("session_recent_idx", table_name="session")
