@@ -11,7 +11,10 @@ Architecture = Literal["crystal", "diamond", "hydra", "bench"]
 """Air path of domain terms; ``bench``: a filter rig, only its filter is judged."""
 
 MAIN = "main"
-_ALONE: Mapping[str, Mapping[str, str]] = {MAIN: {}}
+
+
+def _alone() -> Mapping[str, Mapping[str, str]]:
+    return {MAIN: {}}
 
 
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     over_vacuum_kpa: float | None = 65.0
     over_vacuum_margin_kpa: float | None = 10.0
     architecture: Architecture = "crystal"
-    components: Mapping[str, Mapping[str, str]] = _ALONE
+    components: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=_alone)
     canister_g: float | None = None
     jar_g: float | None = None
 
