@@ -14,7 +14,8 @@ from sqlalchemy import ARRAY, BigInteger, Select, bindparam, case, cast, extract
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dermafleet.storage.tables import change, event, log_entry, session, telemetry
+from dermafleet.contracts.records import Counters, Session
+from dermafleet.storage.tables import change, device_counter, event, log_entry, session, telemetry
 
 Document = Mapping[str, object]
 
@@ -368,27 +369,35 @@ async def project_event(
     await connection.execute(insert(event).values(**values, data=dict(data)).on_conflict_do_nothing())
 
 
-async def project_session(
-    connection: AsyncConnection,
-    device: int,
-    session_id: str,
-    *,
-    op: str,
-    at: datetime,
-    outcome: str | None,
-    totals: Mapping[str, float | None],
-) -> None:
-    """Write what a session entry tells; called in log order. ``totals`` replace earlier ones, None leaves them."""
-    told: dict[str, object] = {name: value for name, value in totals.items() if value is not None}
-    if op == "start":
-        told["started_at"] = at
-    if op == "end":
-        told |= {"ended_at": at, "outcome": outcome}
-    statement = insert(session).values(device_id=device, session_id=session_id, last_at=at, **told)
+async def project_session(connection: AsyncConnection, device: int, told: Session, *, at: datetime) -> None:
+    """Write what a session entry tells; called in log order. What it tells replaces earlier, what it lacks stays."""
+    row: dict[str, object] = {name: value for name in _TOLD if (value := getattr(told, name)) is not None}
+    if told.op == "start":
+        row["started_at"] = at
+    if told.op == "end":
+        row["ended_at"] = at
+    statement = insert(session).values(device_id=device, session_id=told.session, last_at=at, **row)
     last_at = func.greatest(session.c.last_at, statement.excluded.last_at)
     await connection.execute(
-        statement.on_conflict_do_update(index_elements=["device_id", "session_id"], set_={**told, "last_at": last_at})
+        statement.on_conflict_do_update(index_elements=["device_id", "session_id"], set_={**row, "last_at": last_at})
     )
+
+
+_TOLD = tuple(name for name in Session.__struct_fields__ if name in session.c)
+"""Columns that are named as the fields of the entry."""
+
+
+async def project_counters(connection: AsyncConnection, device: int, told: Counters, *, at: datetime) -> None:
+    """Write what a machine's counters have reached; within a generation none goes back, in whatever order."""
+    statement = insert(device_counter).values(
+        device_id=device, last_at=at, **{name: getattr(told, name) for name in told.__struct_fields__}
+    )
+    grown = {
+        column.name: func.greatest(column, statement.excluded[column.name])
+        for column in device_counter.c
+        if not column.primary_key
+    }
+    await connection.execute(statement.on_conflict_do_update(index_elements=["device_id", "generation"], set_=grown))
 
 
 async def note_change(connection: AsyncConnection, topic: str, device: int, body: Document) -> None:

@@ -3,14 +3,14 @@
 The result of a whole log does not depend on how it is cut into steps.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
 
 from dermafleet.contracts.channels import CHANNEL_BY_NAME, CHANNELS
+from dermafleet.contracts.records import Session
 from dermafleet.storage.follow import Document, Entry, Samples
 from services.alerts.detectors import filter_clogged
 from services.alerts.detectors.filter_clogged import State as FilterState
@@ -34,27 +34,6 @@ class Memory(msgspec.Struct):
     """What the detectors remember of one device; JSON in `detector_state.state`."""
 
     filter_clogged: FilterState = msgspec.field(default_factory=FilterState)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionStep:
-    """A session entry as it is projected; ``totals`` by column."""
-
-    session_id: str
-    op: str
-    at: datetime
-    outcome: str | None
-    totals: Mapping[str, float | None]
-
-
-class _SessionBody(msgspec.Struct):
-    op: str
-    session: str
-    outcome: str | None = None
-    pump_s: float | None = None
-    contact_s: float | None = None
-    strokes: int | None = None
-    longest_dwell_s: float | None = None
 
 
 class EventBody(msgspec.Struct):
@@ -118,15 +97,13 @@ def last_seen(memory: Memory) -> dict[tuple[str, str], datetime]:
     return {(filter_clogged.COMPONENT, filter_clogged.FAULT): filter_clogged.utc(state.at_ms)}
 
 
-def read_session(entry: Entry) -> SessionStep:
+def read_session(entry: Entry) -> Session:
     """A session entry.
 
     Raises:
         msgspec.ValidationError: the body is none; ingest lets no such entry in.
     """
-    body = msgspec.convert(entry.body, _SessionBody)
-    totals = {name: getattr(body, name) for name in ("pump_s", "contact_s", "strokes", "longest_dwell_s")}
-    return SessionStep(body.session, body.op, entry.first_at, body.outcome, totals)
+    return msgspec.convert(entry.body, Session)
 
 
 def read_event(entry: Entry) -> EventBody:

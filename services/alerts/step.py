@@ -113,11 +113,11 @@ class _Step:
 
     async def _project_session(self, entry: Entry) -> None:
         device, told = self._claim.device, evaluate.read_session(entry)
-        await follow.project_session(
-            self._connection, device, told.session_id, op=told.op, at=told.at, outcome=told.outcome, totals=told.totals
-        )
+        await follow.project_session(self._connection, device, told, at=entry.first_at)
+        if told.counters is not None:
+            await follow.project_counters(self._connection, device, told.counters, at=entry.first_at)
         if told.op in ("start", "end"):
-            body = {"session_id": told.session_id, "op": told.op}
+            body = {"session_id": told.session, "op": told.op}
             await follow.note_change(self._connection, "session", device, body)
 
     async def _move(self, move: Move) -> None:

@@ -205,7 +205,7 @@ Telemetry = Annotated[RawSeries | BucketSeries, Field(discriminator="resolution"
 
 
 class Session(Model):
-    """One treatment."""
+    """One session: a treatment, or a run of another purpose. Codes are those of the vocabulary's version."""
 
     session_id: str
     device_id: str
@@ -218,6 +218,29 @@ class Session(Model):
     contact_s: float | None
     strokes: int | None
     longest_dwell_s: float | None
+    purpose: str
+    """`treatment`, `self_test`, `cleaning`, `demo` or `service`; only treatments count clinically."""
+    setpoints: list[tuple[float, float]] | None
+    """Seconds since the start, and the set point from there on, kPa."""
+    crystals_used_g: float | None
+    vacuum_p50_kpa: float | None
+    """This and the next two: while in contact."""
+    vacuum_p95_kpa: float | None
+    vacuum_max_kpa: float | None
+    over_vacuum_s: float | None
+    """Time above the machine's vacuum limit."""
+    modality: str | None
+    tip_type: str | None
+    tip_size_mm: float | None
+    abrasive: str | None
+    screening_outcome: str | None
+    abort_reason: str | None
+    indications: list[str] | None
+    """Only of clinics that chose the privacy mode `coded`, as `body_sites`."""
+    body_sites: list[str] | None
+    passes: int | None
+    vocabulary: int | None
+    """Version of the codes; null where there are none."""
 
 
 class AlarmSite(Model):

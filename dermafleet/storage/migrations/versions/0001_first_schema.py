@@ -350,9 +350,41 @@ def upgrade() -> None:
         sa.Column("contact_s", sa.Float(), nullable=True),
         sa.Column("strokes", sa.BigInteger(), nullable=True),
         sa.Column("longest_dwell_s", sa.Float(), nullable=True),
+        sa.Column("purpose", sa.Text(), server_default="treatment", nullable=False),
+        sa.Column("setpoints", JSONB(), nullable=True),
+        sa.Column("crystals_used_g", sa.Float(), nullable=True),
+        sa.Column("vacuum_p50_kpa", sa.Float(), nullable=True),
+        sa.Column("vacuum_p95_kpa", sa.Float(), nullable=True),
+        sa.Column("vacuum_max_kpa", sa.Float(), nullable=True),
+        sa.Column("over_vacuum_s", sa.Float(), nullable=True),
+        sa.Column("modality", sa.Text(), nullable=True),
+        sa.Column("tip_type", sa.Text(), nullable=True),
+        sa.Column("tip_size_mm", sa.Float(), nullable=True),
+        sa.Column("abrasive", sa.Text(), nullable=True),
+        sa.Column("screening_outcome", sa.Text(), nullable=True),
+        sa.Column("abort_reason", sa.Text(), nullable=True),
+        sa.Column("indications", JSONB(), nullable=True),
+        sa.Column("body_sites", JSONB(), nullable=True),
+        sa.Column("passes", sa.BigInteger(), nullable=True),
+        sa.Column("vocabulary", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("session_device_id_fkey")),
         sa.PrimaryKeyConstraint("device_id", "session_id", name=op.f("session_pkey")),
-        comment="One treatment, projected by the follower from session entries",
+        comment="One session, projected by the follower from session entries",
+    )
+    op.create_table(
+        "device_counter",
+        sa.Column("device_id", sa.Integer(), nullable=False),
+        sa.Column("generation", sa.Text(), nullable=False),
+        sa.Column("pump_s", sa.Float(), nullable=False),
+        sa.Column("contact_s", sa.Float(), nullable=False),
+        sa.Column("sessions", sa.BigInteger(), nullable=False),
+        sa.Column("strokes", sa.BigInteger(), nullable=False),
+        sa.Column("crystals_g", sa.Float(), nullable=False),
+        sa.Column("pump_starts", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("device_counter_device_id_fkey")),
+        sa.PrimaryKeyConstraint("device_id", "generation", name=op.f("device_counter_pkey")),
+        comment="What a machine did in its life, projected by the follower; its life is the sum over the generations",
     )
     op.create_index("session_last_idx", "session", ["device_id", "last_at"], unique=False)
     op.create_index("session_recent_idx", "session", ["last_at"], unique=False)
@@ -383,6 +415,7 @@ def downgrade() -> None:
     op.drop_table("alarm_event")
     op.drop_index("session_recent_idx", table_name="session")
     op.drop_index("session_last_idx", table_name="session")
+    op.drop_table("device_counter")
     op.drop_table("session")
     op.drop_index("placement_current_idx", table_name="placement", postgresql_where=sa.text("to_at is null"))
     op.drop_table("placement")
