@@ -4,18 +4,17 @@ Every function works in the caller's transaction; one transaction is one step of
 the lock of its `detector_state` row, so a dead process holds nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Select, bindparam, case, cast, extract, func, select, text
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, insert
+from sqlalchemy import BigInteger, bindparam, case, func, select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dermafleet.contracts.channels import Profile
 from dermafleet.contracts.records import Counters, Session
-from dermafleet.storage.tables import change, device_counter, event, log_entry, session, telemetry
+from dermafleet.storage.tables import change, device_counter, event, log_entry, session
 
 Document = Mapping[str, object]
 
@@ -40,22 +39,26 @@ class Claim:
 
     Attributes:
         device, device_id: number inside, name outside.
-        limits: of its model; empty if it has none.
+        model, profile, limits: its model, None, "full" and empty if it has none.
+        altitude_m: of the site where it stands now.
         epoch, seq: the last entry evaluated.
         blocked_since: since when newer entries wait for a missing one.
-        state: what the detectors remember, as of ``version``.
+        state: what the detectors remember, as of ``version``; JSON.
         now: the database's clock.
     """
 
     device: int
     device_id: str
+    model: str | None
+    profile: Profile
     limits: Document
+    altitude_m: float
     version: int
     epoch: str | None
     seq: int
     evaluated_until: datetime | None
     blocked_since: datetime | None
-    state: Document
+    state: str
     now: datetime
 
 
@@ -106,15 +109,6 @@ class Entry:
     samples: int
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """The samples of one entry in order: ``at_ms`` Unix ms, the channels asked for, and the mark bits."""
-
-    at_ms: Sequence[int]
-    channels: Mapping[str, Sequence[float | None]]
-    marks: Sequence[int | None]
-
-
 async def find_work(connection: AsyncConnection) -> list[Work]:
     """Devices with entries that are not evaluated, those that can go on at once first."""
     rows = await connection.execute(
@@ -147,9 +141,11 @@ async def claim(connection: AsyncConnection, device: int) -> Claim | None:
 
 _CLAIM = text(
     """
-    select s.device_id as device, d.device_id, coalesce(m.limits, '{}') as limits, s.version, s.epoch, s.seq,
-           s.evaluated_until, s.blocked_since, s.state, clock_timestamp() as now
+    select s.device_id as device, d.device_id, m.id as model, coalesce(m.profile, 'full') as profile,
+           coalesce(m.limits, '{}') as limits, coalesce(site.altitude_m, 0) as altitude_m, s.version, s.epoch, s.seq,
+           s.evaluated_until, s.blocked_since, s.state::text as state, clock_timestamp() as now
     from detector_state s join device d on d.id = s.device_id left join device_model m on m.id = d.model_id
+    left join placement p on p.device_id = d.id and p.to_at is null left join site on site.id = p.site_id
     where s.device_id = :device for update of s skip locked
     """
 )
@@ -167,7 +163,7 @@ async def save_claim(
     seq: int,
     evaluated_until: datetime | None,
     blocked_since: datetime | None,
-    state: Document,
+    state: str,
 ) -> None:
     """Move the position of a claimed device, with what its detectors now remember."""
     await connection.execute(
@@ -179,7 +175,7 @@ async def save_claim(
             "seq": seq,
             "evaluated_until": evaluated_until,
             "blocked_since": blocked_since,
-            "state": dict(state),
+            "state": state,
         },
     )
 
@@ -188,10 +184,10 @@ _SAVE_CLAIM = text(
     """
     update detector_state
     set version = :version, epoch = :epoch, seq = :seq, evaluated_until = :evaluated_until,
-        blocked_since = :blocked_since, state = :state
+        blocked_since = :blocked_since, state = cast(:state as jsonb)
     where device_id = :device
     """
-).bindparams(bindparam("state", type_=JSONB))
+)
 
 
 async def read_open_logs(connection: AsyncConnection, device: int) -> list[OpenLog]:
@@ -237,47 +233,6 @@ _ENTRIES = (
     .order_by(_E.seq)
     .limit(bindparam("limit", type_=BigInteger))
 )
-
-
-async def read_samples(
-    connection: AsyncConnection, device: int, entries: Sequence[Entry], channels: Iterable[str]
-) -> dict[int, Samples]:
-    """The samples of telemetry entries, by entry number. The entries should lie close together in event time."""
-    if not entries:
-        return {}
-    names = tuple(channels)
-    given = {
-        "device": device,
-        "entries": [e.entry for e in entries],
-        "first_at": min(e.first_at for e in entries),
-        "last_at": max(e.last_at for e in entries),
-    }
-    found = {}
-    for row in await connection.execute(_samples_query(names), given):
-        fields: tuple[Any, ...] = tuple(row)  # as many as there are channels, so no type holds for all
-        entry, at_ms, marks, *values = fields
-        found[entry] = Samples(at_ms, dict(zip(names, values, strict=True)), marks)
-    return found
-
-
-@cache  # building it costs as much as running it for one entry
-def _samples_query(names: tuple[str, ...]) -> Select[Any]:
-    """Per entry its number, and arrays of time, marks and these channels."""
-    t = telemetry.c
-    # Samples of one instant have no order of their own: their values give them one, the same at every reading.
-    order = [t.event_at, *(t[name] for name in names), t.marks]
-    columns = [
-        func.array_agg(aggregate_order_by(column, *order), type_=ARRAY(BigInteger)).label(f"c{i}")
-        for i, column in enumerate(
-            [cast(extract("epoch", t.event_at) * 1000, BigInteger), t.marks, *(t[name] for name in names)]
-        )
-    ]
-    return (
-        select(t.entry, *columns)
-        .where(t.device_id == bindparam("device"), t.entry == func.any(bindparam("entries", type_=ARRAY(BigInteger))))
-        .where(t.event_at.between(bindparam("first_at"), bindparam("last_at")))
-        .group_by(t.entry)
-    )
 
 
 async def leave_epoch(connection: AsyncConnection, device: int, epoch: str, *, upto: int) -> bool:

@@ -1,111 +1,97 @@
-"""What the entries of one step mean: from stored entries and what the detectors remember to what is written. Pure.
+"""What one entry of a device's log means: from its samples and what is remembered to what is new. Pure.
 
-The result of a whole log does not depend on how it is cut into steps.
+Every component of a machine is judged by itself, on its own view of the channels. Entries come in log order; the result
+of a whole log does not depend on how it is cut into steps.
 """
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import replace
 
 import msgspec
-import numpy as np
 
-from dermafleet.contracts.channels import CHANNEL_BY_NAME, CHANNELS
 from dermafleet.contracts.records import Session
-from dermafleet.storage.follow import Document, Entry, Samples
+from services.alerts.context import Context
 from services.alerts.detectors import filter_clogged
 from services.alerts.detectors.filter_clogged import State as FilterState
-from services.alerts.limits import Limits
-from services.alerts.observation import Block, Observation
+from services.alerts.entries import EventBody, component_view
+from services.alerts.findings import Findings
+from services.alerts.observation import Block, Observation, Origin
 
-VERSION = 1
+VERSION = 2
 """Of `Memory`'s layout; what an older version remembered is forgotten, alarms stay."""
 
-NEEDED_CHANNELS = filter_clogged.CHANNELS
-_MARK_BIT = {channel.name: 1 << i for i, channel in enumerate(CHANNELS)}
 
-MAX_ENTRIES = 500
-MAX_SAMPLES = 20_000
-"""About 0.2 s of work: other devices wait no longer than that, and a killed worker loses no more."""
-MAX_PAUSE = timedelta(days=1)
-"""Samples are read by a range of event time; entries further apart are read in another step."""
+class ComponentMemory(msgspec.Struct, omit_defaults=True):
+    """What is remembered of one component: one state per module, and since when which faults stand.
 
-
-class Memory(msgspec.Struct):
-    """What the detectors remember of one device; JSON in `detector_state.state`."""
+    Attributes:
+        seen: fault that a detector holds to be there → event time (ms) at which it was last seen.
+    """
 
     filter_clogged: FilterState = msgspec.field(default_factory=FilterState)
+    seen: dict[str, int] = {}
 
 
-class EventBody(msgspec.Struct):
-    """What the projection needs of an event entry."""
+class Memory(msgspec.Struct, omit_defaults=True):
+    """What is remembered of one device between its entries; JSON in `detector_state.state`."""
 
-    type: str
-    data: dict[str, object] = {}
+    components: dict[str, ComponentMemory] = {}
 
 
-def recall(document: Document, version: int) -> Memory:
+_decoder = msgspec.json.Decoder(Memory)
+_encoder = msgspec.json.Encoder()
+
+
+def recall(document: str | bytes, version: int) -> Memory:
     """What was remembered; nothing if another version wrote it."""
     if version != VERSION:
         return Memory()
     try:
-        memory = msgspec.convert(document, Memory)
+        return _decoder.decode(document)
     except msgspec.ValidationError:
         return Memory()
-    if memory.filter_clogged.version != filter_clogged.VERSION:
-        memory.filter_clogged = FilterState()
-    return memory
 
 
-def to_document(memory: Memory) -> Document:
-    """As JSON-able values; `recall` gives the same memory back."""
-    document: dict[str, object] = msgspec.to_builtins(memory)
-    return document
+def to_document(memory: Memory) -> str:
+    """As JSON; `recall` gives the same memory back."""
+    return _encoder.encode(memory).decode()
 
 
-def cut_step(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """The first entries, at least one, that make one bounded step."""
-    samples = 0
-    for i, entry in enumerate(entries):
-        samples += entry.samples
-        is_apart = i > 0 and abs(entry.first_at - entries[i - 1].last_at) > MAX_PAUSE
-        if i > 0 and (samples > MAX_SAMPLES or is_apart):
-            return entries[:i]
-    return entries
+def take_block(memory: Memory, block: Block, context: Context) -> Findings:
+    """Take in one telemetry entry; changes ``memory``."""
+    findings = Findings()
+    for component, names in context.limits.components.items():
+        part = memory.components.setdefault(component, ComponentMemory())
+        view = component_view(block, names)
+        observations = _named(component, filter_clogged.evaluate(part.filter_clogged, view, context.limits))
+        _note_seen(part, observations, int(block.at_ms[-1]))
+        findings.observations += observations
+    return findings
 
 
-def detect(memory: Memory, epoch: str, entry: Entry, samples: Samples, limits: Limits) -> list[Observation]:
-    """Show one telemetry entry to the detectors; changes ``memory``."""
-    block = to_block(epoch, entry, samples)
-    return filter_clogged.evaluate(memory.filter_clogged, block, limits)
+def take_session(memory: Memory, session: Session, origin: Origin, at_ms: int, context: Context) -> Findings:
+    """Take in one session entry, told at this event time; changes ``memory``."""
+    return Findings()
 
 
-def to_block(epoch: str, entry: Entry, samples: Samples) -> Block:
-    """Samples as arrays; values marked as implausible become NaN."""
-    marks = np.array([mark or 0 for mark in samples.marks], dtype=np.int64)
-    channels = {}
-    for name, values in samples.channels.items():
-        array = np.array(values, dtype=np.float64)
-        channels[name] = np.where(marks & _MARK_BIT[CHANNEL_BY_NAME[name].name], np.nan, array)
-    return Block(epoch, entry.seq, entry.boot, entry.up_ms, np.array(samples.at_ms, dtype=np.int64), channels)
+def take_event(memory: Memory, event: EventBody, origin: Origin, at_ms: int, context: Context) -> Findings:
+    """Take in one event entry, told at this event time; changes ``memory``."""
+    return Findings()
 
 
-def last_seen(memory: Memory) -> dict[tuple[str, str], datetime]:
-    """Per (component, fault) that a detector holds to be there: the event time of the last sample that it saw."""
-    state = memory.filter_clogged
-    if not state.severity:
-        return {}
-    return {(filter_clogged.COMPONENT, filter_clogged.FAULT): filter_clogged.utc(state.at_ms)}
+def last_seen(memory: Memory) -> dict[tuple[str, str], int]:
+    """Per (component, fault) held to be there: the event time (ms) at which it was last seen."""
+    return {(component, fault): at for component, part in memory.components.items() for fault, at in part.seen.items()}
 
 
-def read_session(entry: Entry) -> Session:
-    """A session entry.
-
-    Raises:
-        msgspec.ValidationError: the body is none; ingest lets no such entry in.
-    """
-    return msgspec.convert(entry.body, Session)
+def _named(component: str, observations: Iterable[Observation]) -> list[Observation]:
+    """The observations as those of this component."""
+    return [each if each.component == component else replace(each, component=component) for each in observations]
 
 
-def read_event(entry: Entry) -> EventBody:
-    """An event entry. Raises as `read_session`."""
-    return msgspec.convert(entry.body, EventBody)
+def _note_seen(part: ComponentMemory, observations: Iterable[Observation], at_ms: int) -> None:
+    for each in observations:
+        if each.severity is None:
+            part.seen.pop(each.fault, None)
+        else:
+            part.seen[each.fault] = at_ms

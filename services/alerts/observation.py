@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,3 +75,13 @@ class Observation:
     reason: str
     detail: Detail = field(default_factory=dict)
     candidates: Mapping[str, float] = field(default_factory=dict)
+
+
+def utc(ms: int) -> datetime:
+    """Unix ms as an aware time, exactly."""
+    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+
+
+def unix_ms(at: datetime) -> int:
+    """An aware time as Unix ms; the inverse of `utc`."""
+    return round(at.timestamp() * 1000)

@@ -1,18 +1,30 @@
 """One step of one device: claim it, read on, decide, and write everything with the new position in one transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from dermafleet.storage import alarms, follow
+from dermafleet.storage import alarms, condition, follow
+from dermafleet.storage.blocks import read_samples
 from dermafleet.storage.engine import translate
 from dermafleet.storage.follow import Claim, Entry
-from services.alerts import evaluate, holes, lifecycle, metrics
+from services.alerts import evaluate, holes, lifecycle, metrics, projection
+from services.alerts.context import Context
+from services.alerts.entries import (
+    MAX_ENTRIES,
+    channels_needed,
+    cut_step,
+    maintenance_in,
+    read_event,
+    read_session,
+    to_block,
+)
+from services.alerts.findings import Findings
 from services.alerts.limits import decode_limits
-from services.alerts.observation import Observation, Origin
+from services.alerts.observation import Observation, Origin, unix_ms, utc
 from services.alerts.order import Blocked, Idle, Move, Position, Read, find_next
 
 
@@ -75,11 +87,11 @@ class _Step:
 
     async def _read(self, read: Read) -> bool:
         """Evaluate what comes next; True = all that was to be read."""
-        claim, limit = self._claim, evaluate.MAX_ENTRIES
+        claim, limit = self._claim, MAX_ENTRIES
         found = await follow.read_entries(
             self._connection, claim.device, read.epoch, after=read.after, upto=read.upto, limit=limit
         )
-        entries = evaluate.cut_step(found)
+        entries = cut_step(found)
         is_all = len(found) < limit and len(entries) == len(found)
         observations = await self._take(read.epoch, entries)
         seq = read.upto if is_all else entries[-1].seq
@@ -94,31 +106,58 @@ class _Step:
         metrics.samples.inc(sum(entry.samples for entry in entries))
         return is_all
 
-    async def _take(self, epoch: str, entries: Iterable[Entry]) -> list[Observation]:
-        """Show entries in order to detectors and projections."""
-        device = self._claim.device
-        limits = decode_limits(self._claim.limits)
+    async def _take(self, epoch: str, entries: Sequence[Entry]) -> list[Observation]:
+        """Show entries in order to detectors and projections; what they find is written, but for the observations."""
+        device, context = self._claim.device, self._context()
         blocks = [entry for entry in entries if entry.kind == "telemetry"]
-        samples = await follow.read_samples(self._connection, device, blocks, evaluate.NEEDED_CHANNELS)
+        samples = await read_samples(self._connection, device, blocks, channels_needed(context.limits))
         observations: list[Observation] = []
         for entry in entries:
             if entry.kind == "session":
-                await self._project_session(entry)
+                findings = await self._take_session(epoch, entry, context)
             elif entry.kind == "event":
-                body = evaluate.read_event(entry)
-                await follow.project_event(self._connection, device, epoch, entry, type=body.type, data=body.data)
+                findings = await self._take_event(epoch, entry, context)
             elif entry.entry in samples:
-                observations += evaluate.detect(self._memory, epoch, entry, samples[entry.entry], limits)
+                block = to_block(epoch, entry, samples[entry.entry])
+                findings = evaluate.take_block(self._memory, block, context)
+            else:
+                continue
+            observations += findings.observations
+            await self._store(findings, entry.last_at)
         return observations
 
-    async def _project_session(self, entry: Entry) -> None:
-        device, told = self._claim.device, evaluate.read_session(entry)
+    def _context(self) -> Context:
+        """What is known of the device besides its log."""
+        claim = self._claim
+        return Context(decode_limits(claim.limits), claim.profile, claim.altitude_m)
+
+    async def _take_session(self, epoch: str, entry: Entry, context: Context) -> Findings:
+        device, told = self._claim.device, read_session(entry)
         await follow.project_session(self._connection, device, told, at=entry.first_at)
         if told.counters is not None:
             await follow.project_counters(self._connection, device, told.counters, at=entry.first_at)
         if told.op in ("start", "end"):
             body = {"session_id": told.session, "op": told.op}
             await follow.note_change(self._connection, "session", device, body)
+        origin = Origin(epoch, entry.seq)
+        return evaluate.take_session(self._memory, told, origin, unix_ms(entry.first_at), context)
+
+    async def _take_event(self, epoch: str, entry: Entry, context: Context) -> Findings:
+        device, body, at = self._claim.device, read_event(entry), entry.first_at
+        await follow.project_event(self._connection, device, epoch, entry, type=body.type, data=body.data)
+        if (done := maintenance_in(body)) is not None:
+            data = {name: value for name, value in body.data.items() if name not in ("type", "component")}
+            record = condition.MachineMaintenance(done.component, done.type, at, epoch, entry.seq, data)
+            await condition.save_maintenance(self._connection, device, record)
+        return evaluate.take_event(self._memory, body, Origin(epoch, entry.seq), unix_ms(at), context)
+
+    async def _store(self, findings: Findings, at: datetime) -> None:
+        """Write what one entry led to, but for its observations."""
+        connection, device = self._connection, self._claim.device
+        await condition.save_features(connection, device, projection.feature_rows(findings))
+        await condition.save_baselines(connection, device, projection.baseline_rows(findings))
+        await condition.save_forecasts(connection, device, projection.forecast_rows(findings))
+        await condition.save_observability(connection, device, projection.observability_rows(findings, at))
 
     async def _move(self, move: Move) -> None:
         claim = self._claim
@@ -174,8 +213,8 @@ class _Step:
             standing[key] = decision.alarm
             if decision.transition is not None:
                 await self._tell(decision, observation)
-        for key, at in seen.items():
-            await self._see(standing.get(key), at)
+        for key, at_ms in seen.items():
+            await self._see(standing.get(key), utc(at_ms))
 
     async def _tell(self, decision: lifecycle.Decision, observation: Observation) -> None:
         if decision.alarm is None or decision.transition is None:

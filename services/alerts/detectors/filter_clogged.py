@@ -11,14 +11,13 @@ Not observable, hence silent: no limit in the model, no pressure drop measured, 
 """
 
 import math
-from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from services.alerts.limits import Limits
-from services.alerts.observation import Block, Floats, Observation, Origin
+from services.alerts.observation import Block, Floats, Observation, Origin, utc
 
 FAULT = "filter_clogged"
 COMPONENT = "main"
@@ -239,11 +238,6 @@ def find_confidence(state: State) -> float:
     margin = max(state.level - CLEAR if state.severity else RAISE - state.level, 0.0)
     share = margin / (margin + state.noise) if margin else 0.0
     return round(state.coverage * share * (1.0 if state.has_flow else 0.8), 4)
-
-
-def utc(ms: int) -> datetime:
-    """Unix ms as an aware time, exactly."""
-    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
 
 
 def _rounded(value: float) -> float | None:

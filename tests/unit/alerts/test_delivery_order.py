@@ -6,16 +6,19 @@ from datetime import UTC, datetime
 from random import Random
 
 import msgspec
+import numpy as np
 
 from dermafleet.contracts.envelope import encode
 from dermafleet.contracts.telemetry import Telemetry
 from dermafleet.contracts.topics import Topics
 from dermafleet.storage.alarms import Alarm
-from dermafleet.storage.follow import Entry, OpenLog, Samples
+from dermafleet.storage.follow import OpenLog
 from services.alerts import evaluate
+from services.alerts.context import Context
 from services.alerts.evaluate import Memory
 from services.alerts.lifecycle import decide
 from services.alerts.limits import Limits
+from services.alerts.observation import Block
 from services.alerts.order import Move, Position, Read, find_next
 from services.ingest import decode as ingest
 from services.ingest.admission import admit
@@ -23,7 +26,7 @@ from services.ingest.ledger import Ledger
 from tests.unit.alerts.cases import Case, make_case
 from tests.unit.alerts.machine import LIMIT_KPA, RATED_LPM, Item
 
-LIMITS = Limits(LIMIT_KPA, RATED_LPM)
+CONTEXT = Context(Limits(LIMIT_KPA, RATED_LPM))
 RUNS = 300
 _NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -80,9 +83,10 @@ class Server:
                 self._detect(item, item.content)
 
     def _detect(self, item: Item, block: Telemetry) -> None:
-        entry = Entry(item.seq, 0, item.kind, None, block.boot, block.up, _NOW, _NOW, len(block.dt))
-        samples = Samples([block.t0 + dt for dt in block.dt], block.ch, [None] * len(block.dt))
-        for observation in evaluate.detect(self.memory, item.epoch, entry, samples, LIMITS):
+        channels = {name: np.array(values, dtype=np.float64) for name, values in block.ch.items()}
+        at_ms = block.t0 + np.array(block.dt, dtype=np.int64)
+        taken = Block(item.epoch, item.seq, block.boot, block.up, at_ms, channels)
+        for observation in evaluate.take_block(self.memory, taken, CONTEXT).observations:
             decision = decide("D-1", self.alarm, observation)
             self.alarm = decision.alarm
             self.told.append((observation, decision))
