@@ -5,7 +5,7 @@ and Newton steps) and the exhaust (a contraction); a bracketed secant search the
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -129,6 +129,34 @@ def bleed_for_contact(
     Returns:
         m2; 0 where the machine does not reach it with the regulator shut.
     """
+    circuit, balance = _contact_at(machine, vacuum_inlet_kpa, ambient_pa, mains_v, temperature_k)
+    per_area = machine.bleed_cd * gas.orifice_flow(1.0, circuit.ambient, balance.inlet, circuit.temperature)
+    opening: Array = np.maximum(balance.surplus, 0.0) / np.maximum(per_area, 1e-9)
+    return opening
+
+
+def contact_at(
+    machine: Machine,
+    vacuum_inlet_kpa: Real,
+    ambient_pa: Real = gas.STANDARD_PRESSURE_PA,
+    mains_v: Real = 230.0,
+    temperature_k: Real = gas.STANDARD_TEMPERATURE_K,
+) -> Operating:
+    """Operating points in contact that have this vacuum at the pump inlet, whatever the regulator's opening.
+
+    Returns:
+        ``bleed_lpm`` is what the regulator has to let in for it; negative where the machine cannot reach the vacuum.
+    """
+    circuit, balance = _contact_at(machine, vacuum_inlet_kpa, ambient_pa, mains_v, temperature_k)
+    speed = motor.relative_speed(mains_v / machine.mains_nominal_v, machine.slip)
+    operating = _operating(machine, circuit, balance, mains_v, speed, running=True)
+    return replace(operating, bleed_lpm=operating.bleed_lpm + gas.standard_lpm(balance.surplus))
+
+
+def _contact_at(
+    machine: Machine, vacuum_inlet_kpa: Real, ambient_pa: Real, mains_v: Real, temperature_k: Real
+) -> tuple[_Circuit, _Balance]:
+    """Network in contact with the regulator shut, balanced against the vacuum instead of the pump."""
     speed = motor.relative_speed(mains_v / machine.mains_nominal_v, machine.slip)
     circuit = _circuit(machine.with_(bleed_m2=0.0), "contact", ambient_pa, temperature_k, speed)
     target = circuit.ambient - 1000 * np.asarray(vacuum_inlet_kpa)
@@ -137,10 +165,7 @@ def bleed_for_contact(
         difference: Array = _balance(circuit, canister).inlet - target
         return difference
 
-    balance = _balance(circuit, _search(above, circuit.ambient))
-    per_area = machine.bleed_cd * gas.orifice_flow(1.0, circuit.ambient, target, circuit.temperature)
-    opening: Array = np.maximum(balance.surplus, 0.0) / np.maximum(per_area, 1e-9)
-    return opening
+    return circuit, _balance(circuit, _search(above, circuit.ambient))
 
 
 def pump_down_s(
