@@ -12,7 +12,7 @@ _VALUES = {
     "vacuum_inlet_kpa": "30 + 5 * sin(k / 7.0)",
     "ambient_kpa": "101.3",
     "flow_lpm": "30 + sin(k / 5.0)",
-    "filter_dp_kpa": "1 + 7 * e.seq / e.most",  # clogs beyond the limit of the demo's model
+    "filter_dp_kpa": "1 + 14 * e.seq / e.most",  # clogs beyond the limit of the demo's model
 }
 _COLUMNS = [channel.name for channel in CHANNELS[:12]]
 

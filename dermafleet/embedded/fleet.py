@@ -6,19 +6,66 @@ from typing import Any
 
 import psycopg
 
+from dermafleet.contracts.channels import CHANNELS
+from dermafleet.physics.machine import DIAMOND, HYDRA, M1, Machine
 from dermafleet.storage import seed
 from dermafleet.storage.seed import DeviceModel, Organization, PlacedDevice, Site
 
+_RATED_LPM = 30.0
 _PLACED_BEFORE = timedelta(days=5 * 365)
 """Long before any event time of the demo: recordings stretch over months."""
 
-CRYSTAL = DeviceModel(
-    "crystal-m1", "Crystal M1", "full", {"filter_dp_kpa": 5.0, "filter_flow_lpm": 30.0}
-)  # ten times the clean resistance of its filter
-BENCH = DeviceModel(
-    "bench-air-filter", "Air filter test bench", "standard", {"filter_dp_kpa": 0.6, "filter_flow_lpm": 81.0}
+RATED_INDEX = 20.0
+"""Filter index at which the makers of the demo's machines rate an intake filter as clogged."""
+
+
+def _rated_drop_kpa(machine: Machine) -> float:
+    """Pressure drop of a filter at the rated index, at 30 L/min of air as it is in the filter (Darcy-Forchheimer)."""
+    flow_m3s = _RATED_LPM * 1e-3 / 60
+    drop_pa = float(machine.filter_r1) * RATED_INDEX * flow_m3s + float(machine.filter_r2) * flow_m3s**2
+    return round(drop_pa / 1000, 2)
+
+
+def _limits(
+    machine: Machine, architecture: str, *, jar_g: float = 500.0, canister_g: float = 600.0
+) -> dict[str, object]:
+    return {
+        "filter_dp_kpa": _rated_drop_kpa(machine),
+        "filter_flow_lpm": _RATED_LPM,
+        "architecture": architecture,
+        "jar_g": jar_g,
+        "canister_g": canister_g,
+    }
+
+
+def _second_circuit(*shared: str) -> dict[str, dict[str, str]]:
+    """A machine with two circuits: what the second one measures itself is sent under names of its own."""
+    own = [channel.name for channel in CHANNELS if channel.name not in shared]
+    return {"main": {}, "second": {name: f"second_{name}" for name in own}}
+
+
+CRYSTAL = DeviceModel("crystal-m1", "Crystal M1", "full", _limits(M1, "crystal"))
+DIAMOND_TIP = DeviceModel("diamond", "Diamond D1", "full", _limits(DIAMOND, "diamond"))
+HYDRATING = DeviceModel("hydra", "Hydra H1", "full", _limits(HYDRA, "hydra", jar_g=800.0, canister_g=1000.0))
+DUO = DeviceModel(
+    "crystal-duo",
+    "Crystal Duo",
+    "full",
+    {
+        **_limits(M1, "crystal"),
+        "components": _second_circuit("ambient_kpa", "mains_v", "ambient_temp_c", "crystal_jar_g"),
+    },
 )
-MODELS = (CRYSTAL, BENCH)
+BENCH = DeviceModel(
+    "bench-air-filter",
+    "Air filter test bench",
+    "standard",
+    {"filter_dp_kpa": 0.6, "filter_flow_lpm": 81.0, "architecture": "bench"},
+)
+LIQUID_RIG = DeviceModel(
+    "bench-liquid-filter", "Liquid filter test rig", "standard", {"filter_dp_kpa": 137.9, "architecture": "bench"}
+)  # 20 psi, whatever still flows: the rig ends a filter's life by pressure alone
+MODELS = (CRYSTAL, DIAMOND_TIP, HYDRATING, DUO, BENCH, LIQUID_RIG)
 
 GUEST = "GUEST-1"
 """A spare device, so that anyone can try one of their own."""
@@ -79,14 +126,18 @@ TEST_HALL = Site(
 )
 
 
+_PREFIXES = {CRYSTAL.id: "CM1", DIAMOND_TIP.id: "DD1", HYDRATING.id: "HH1", DUO.id: "CD1"}
+"""Of the serial numbers, by model of treatment machine."""
+
+
 def device_ids(count: int) -> list[str]:
     return [f"D-{number:04d}" for number in range(1, count + 1)]
 
 
 def machines(count: int, *, model: DeviceModel) -> list[PlacedDevice]:
     """That many machines: treatment machines spread over the clinics, test benches in the maker's hall."""
-    prefix = "CM1" if model is CRYSTAL else "BENCH"
-    sites: Sequence[Site] = SITES if model is CRYSTAL else (TEST_HALL,)
+    prefix = _PREFIXES.get(model.id, "BENCH")
+    sites: Sequence[Site] = SITES if model.id in _PREFIXES else (TEST_HALL,)
     return [
         PlacedDevice(device_id, f"{prefix}-{1000 + number}", model, sites[number % len(sites)])
         for number, device_id in enumerate(device_ids(count))

@@ -59,7 +59,7 @@ class DeviceModel:
     id: str
     name: str
     profile: str
-    limits: Mapping[str, float]
+    limits: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from device_agent.drivers import Sample
 Fault = Literal["filter_clogged"]
 State = Literal["off", "open", "contact"]
 
-CLOGGED_INDEX = 16.0
-"""Filter index at the end of the fault, well above any maker's limit (about 10)."""
+CLOGGED_INDEX = 32.0
+"""Filter index at the end of the fault, well above any maker's limit (about 20)."""
 
 _VISCOUS_KPA, _INERTIAL_KPA = 0.48, 0.12
 _OPEN_KPA, _OPEN_LPM, _CONTACT_LPM = 2.35, 29.6, 12.6

@@ -19,7 +19,7 @@ from dermafleet.mqtt import make_client, parse_url
 
 GUEST = "GUEST-1"
 CLEAN = {"pump_on": 1.0, "filter_dp_kpa": 0.5, "flow_lpm": 30.0, "vacuum_inlet_kpa": 20.0, "ambient_kpa": 101.0}
-CLOGGED = {**CLEAN, "filter_dp_kpa": 6.5}
+CLOGGED = {**CLEAN, "filter_dp_kpa": 12.6}
 """Above the rated limit of the demo's model."""
 
 _STEP_MS = 100
