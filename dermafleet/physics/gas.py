@@ -21,7 +21,7 @@ CHOKED_FALL = 1 - CHOKED_RATIO
 LINEAR_BELOW_PA = 20.0
 """An orifice is linear below this pressure difference: its square root has no slope at zero that a solver can use."""
 
-_FALL_1, _FALL_2, _FALL_3 = -1.07084923, -0.00627649, 0.03316041
+FALL_1, FALL_2, FALL_3 = -1.07084923, -0.00627649, 0.03316041
 """Least-squares fit of the isentropic discharge over 0.528..1; the flow is within 3e-5 of the exact power law."""
 
 
@@ -41,13 +41,13 @@ def discharge(fall: Real) -> Real:
         m^2 R T / (2 (CdA upstream)^2): ``fall`` itself where air were incompressible.
     """
     v = np.minimum(fall, CHOKED_FALL)
-    result: Real = v * (1 + v * (_FALL_1 + v * (_FALL_2 + v * _FALL_3)))
+    result: Real = v * (1 + v * (FALL_1 + v * (FALL_2 + v * FALL_3)))
     return result
 
 
 def discharge_slope(fall: Real) -> Real:
     """Derivative of :func:`discharge`; 0 where choked."""
-    slope = 1 + fall * (2 * _FALL_1 + fall * (3 * _FALL_2 + fall * 4 * _FALL_3))
+    slope = 1 + fall * (2 * FALL_1 + fall * (3 * FALL_2 + fall * 4 * FALL_3))
     return np.where(fall < CHOKED_FALL, slope, 0.0)
 
 

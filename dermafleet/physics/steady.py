@@ -211,7 +211,7 @@ def leak_down_kpa_s(
 ) -> Array:
     """Rate at which the vacuum falls after the pump has stopped, tip capped, feed pinched and regulator shut, kPa/s.
 
-    A check valve keeps the exhaust away; what enters are both leaks and the leak of the pump's valves.
+    A check valve keeps exhaust and pump away; what enters are the leaks on both sides of the intake filter.
     """
     circuit = _circuit(machine.with_(bleed_m2=0.0), "capped", ambient_pa, temperature_k, 0.0)
     pressure = circuit.ambient - 1000 * np.asarray(vacuum_kpa)
