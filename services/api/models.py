@@ -251,6 +251,14 @@ class AlarmSite(Model):
     time_zone: str
 
 
+class Candidate(Model):
+    """A fault that an alarm may stand for."""
+
+    fault: str
+    title: str
+    probability: Annotated[float, Field(ge=0, le=1)]
+
+
 class Alarm(Model):
     """The record of a fault."""
 
@@ -268,6 +276,9 @@ class Alarm(Model):
     severity_name: SeverityName
     standing: Standing
     confidence: Annotated[float, Field(ge=0, le=1)]
+    candidates: list[Candidate]
+    """Faults that the sensors of this machine cannot tell apart, itself included, most probable first; empty = no doubt
+    about the name."""
     raised_at: datetime
     last_at: datetime
     cleared_at: datetime | None

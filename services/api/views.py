@@ -10,7 +10,7 @@ from dermafleet.storage.devices import DeviceRow
 from dermafleet.storage.quarantine import Refusal
 from dermafleet.storage.sessions import SessionRow
 from services.api import models
-from services.api.texts import SEVERITIES, statement_of, title_of
+from services.api.texts import SEVERITIES, candidates_of, statement_of, title_of
 
 
 def device(row: DeviceRow) -> models.Device:
@@ -141,6 +141,7 @@ def _device(row: DeviceRow) -> dict[str, object]:
 
 def _alarm(row: AlarmRow) -> dict[str, object]:
     site = row.site_id and {"id": row.site_id, "name": row.site_name, "time_zone": row.time_zone}
+    candidates = candidates_of(row.detail)
     return {
         "id": row.id,
         "device_id": row.device_id,
@@ -148,12 +149,16 @@ def _alarm(row: AlarmRow) -> dict[str, object]:
         "site": site,
         "component": row.component,
         "fault": row.fault,
-        "title": title_of(row.fault),
-        "statement": statement_of(row.fault, row.severity, row.confidence, row.detail),
+        "title": title_of(row.fault, candidates),
+        "statement": statement_of(row.fault, row.severity, row.confidence, row.detail, candidates),
         "severity": row.severity,
         "severity_name": SEVERITIES[row.severity],
         "standing": row.standing,
         "confidence": row.confidence,
+        "candidates": [
+            {"fault": fault, "title": title_of(fault), "probability": probability}
+            for fault, probability in candidates.items()
+        ],
         "raised_at": row.raised_at,
         "last_at": row.last_at,
         "cleared_at": row.cleared_at,

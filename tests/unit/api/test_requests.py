@@ -1,4 +1,4 @@
-"""Times, cursors and channel names of a request; the brake on guessing; what alarms say."""
+"""Times, cursors and channel names of a request; the brake on guessing."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from services.api.pages import cut, decode_cursor, encode_cursor
 from services.api.problems import Refused
 from services.api.series import parse_channels
-from services.api.texts import statement_of, title_of
 from services.api.times import parse_instant, parse_range
 from services.api.tries import MAX_PER_ACCOUNT, MAX_PER_ADDRESS, MAX_REMEMBERED, WINDOW, Tries
 
@@ -114,24 +113,3 @@ def test_address_that_tries_many_accounts_is_stopped_and_memory_is_bounded() -> 
     for number in range(2 * MAX_REMEMBERED):
         tries.note_failure(f"{number}@b.c", f"address {number}", NOW)
     assert len(tries._failed) <= MAX_REMEMBERED
-
-
-def test_statement_says_what_how_sure_and_what_to_do() -> None:
-    text = statement_of("filter_clogged", 2, 0.6, {"ratio": 0.84, "dp_kpa": 4.2, "limit_kpa": 5})
-    assert text == (
-        "The pressure drop across the intake filter is at 84% of its rated limit: 4.20 kPa measured, 5.00 kPa allowed "
-        "at rated flow. Plan to replace the filter within three days. "
-        "This is not certain (60%): check before you replace a part."
-    )
-
-
-@given(
-    st.dictionaries(st.sampled_from(["ratio", "dp_kpa", "limit_kpa", "flow_lpm"]), st.none() | st.text() | st.floats())
-)
-def test_statement_is_a_sentence_whatever_the_detail(detail: dict[str, object]) -> None:
-    assert statement_of("filter_clogged", 3, 1.0, detail).endswith(".")
-
-
-def test_unknown_fault_is_readable() -> None:
-    assert title_of("pump_worn") == "Pump worn"
-    assert statement_of("pump_worn", 1, 1, {}).startswith("Pump worn")
