@@ -21,7 +21,9 @@ class Segment(msgspec.Struct, frozen=True):
         state: off (pump off), open (tip in the air), contact (on skin), capped (closed by a cap or a hand).
         at_ms, duration_s: when it began (event time), how long it lasted.
         settled_s: how much of it lies after the transient; means and deviations are over that part only.
-        mean, deviation: per channel over the settled part; absent where nothing was settled or measured.
+        previous: the state before it; None after a restart of the machine or a hole in the data.
+        mean: per channel over the settled part; absent where nothing was settled or measured.
+        deviation: per vacuum channel within half seconds of the settled part: its noise without its drift.
         peak: per channel the largest value of the whole segment.
     """
 
@@ -32,6 +34,7 @@ class Segment(msgspec.Struct, frozen=True):
     mean: Means
     deviation: Means
     peak: Means
+    previous: State | None = None
 
 
 class OpenFeatures(msgspec.Struct, frozen=True):
@@ -68,8 +71,9 @@ class CappedFeatures(msgspec.Struct, frozen=True):
     Attributes:
         plateau: True if the vacuum stopped rising; False if the test ended at its limit before.
         mean: channel means over the plateau (the last second, if there is none).
-        pump_down_s: time from 5 kPa to `pump_down_to_kpa`.
+        pump_down_s: time from `pump_down_from_kpa` to `pump_down_to_kpa`; None = it did not get there.
         leak_down_kpa_s: loss of vacuum per second after the pump stopped with the tip still capped.
+        leak_down_from_kpa: mean vacuum while that was measured.
         is_self_test: the machine was in a session of purpose self_test.
     """
 
@@ -78,11 +82,15 @@ class CappedFeatures(msgspec.Struct, frozen=True):
     pump_down_s: float | None = None
     pump_down_to_kpa: float = 60.0
     leak_down_kpa_s: float | None = None
+    leak_down_from_kpa: float | None = None
+    pump_down_from_kpa: float = 5.0
     is_self_test: bool = False
 
 
 class SessionFeatures(msgspec.Struct, frozen=True):
     """One session of one component.
+
+    The means of gauge channels (`signals.GAUGES`) have the sensors' zeros, `off_mean`, taken off.
 
     Attributes:
         session_id: as on the wire, or ``auto-…`` for a machine that tells no sessions.
@@ -91,8 +99,8 @@ class SessionFeatures(msgspec.Struct, frozen=True):
         started_ms, ended_ms: event time.
         pump_s, contact_s, strokes: as measured from the samples.
         open, contacts, capped: per state; None or empty = it did not occur.
-        off_mean: channel means with the pump off for more than 2 s: the sensors' zeros.
-        ambient_kpa, mains_v, ambient_temp_c, pump_temp_c: medians; None = not measured.
+        off_mean: channel means of the last settled stretch with the pump off: the sensors' zeros.
+        ambient_kpa, mains_v, ambient_temp_c: means while pumping; pump_temp_c: at the end; None = not measured.
         filter_index: resistance of the intake filter relative to the clean type, by the type's clean values: 1 = clean.
         filter_index_slope: its change over the session, per hour of pumping: a full canister makes it jump.
         values: further scalar quantities by name (seconds over the limit, grams used…): rules may name them.
