@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 
 from dermafleet import __version__
+from dermafleet.errors import SettingError
+from device_agent import telling
 from device_agent.clock import SystemClock
+from device_agent.counters import COUNTERS, read_import, write_counters
 from device_agent.drivers.sim import SimDriver
 from device_agent.local import Answers, LocalServer
 from device_agent.machine import Machine
-from device_agent.outbox import Outbox, open_outbox
+from device_agent.outbox import Outbox, open_outbox, open_to_read
 from device_agent.outbox_file import FILE_NAME
 from device_agent.recorder import Recorder
 from device_agent.runner import Runner, wait_until
@@ -46,8 +49,10 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     runner = Runner([machine], period_s=1 / settings.rate_hz)
     runner.start()
     answers = {
-        "status": lambda: msgspec.json.encode(describe(machine)),
-        "outbox": lambda: msgspec.json.encode(outbox.list_entries()),
+        "status": lambda _: msgspec.json.encode(describe(machine)),
+        "outbox": lambda _: msgspec.json.encode(outbox.list_entries()),
+        "counters": lambda _: msgspec.json.encode(machine.counters),
+        "tell": lambda text: telling.answer(text, machine.tell),
     }
     server = _answer_locally(settings.data_dir, answers)
     log.info("%s: runs, epoch %s", machine.device_id, outbox.epoch)
@@ -66,8 +71,25 @@ def _answer_locally(folder: Path, answers: Answers) -> LocalServer | None:
     try:
         return LocalServer(folder, answers)
     except OSError as error:
-        log.warning("no socket in %s, so `status` and `outbox ls` cannot ask this agent: %s", folder, error)
+        log.warning("no socket in %s, so the commands cannot ask this agent: %s", folder, error)
         return None
+
+
+def import_counters(settings: Settings, file: Path) -> None:
+    """Begin a new generation of counters with hours that no generation has counted; the agent must not run.
+
+    Raises:
+        SettingError: the file cannot be read, or an agent runs.
+    """
+    try:
+        imported = read_import(file.read_bytes())
+    except OSError as error:
+        raise SettingError(f"--import: {file}: {error.strerror}") from error
+    outbox = open_to_read(settings.data_dir / FILE_NAME)
+    try:
+        outbox.remember({COUNTERS: write_counters(imported)}, durable=True)
+    finally:
+        outbox.close()
 
 
 def describe(machine: Machine) -> dict[str, Any]:  # a JSON document for people

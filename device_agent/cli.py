@@ -16,8 +16,9 @@ import msgspec
 from dermafleet import __version__
 from dermafleet.contracts.channels import CHANNEL_BY_NAME
 from dermafleet.errors import DermafleetError, SettingError
-from device_agent import agent, local, settings
+from device_agent import agent, local, settings, telling
 from device_agent.clock import SystemClock
+from device_agent.counters import COUNTERS, read_counters
 from device_agent.drivers.sim import SimDriver
 from device_agent.outbox import open_to_read
 from device_agent.outbox_file import FILE_NAME
@@ -90,6 +91,27 @@ def _outbox_ls(arguments: argparse.Namespace) -> None:
         print(f"{entry['epoch']} {entry['seq']:8} {entry['kind']:9} {entry['bytes']:8} {entry['state']:8} {at}")
 
 
+def _tell(arguments: argparse.Namespace) -> None:
+    told = telling.parse_told(arguments.words)
+    reply = local.ask(_settings(arguments).data_dir, telling.question(told))
+    if reply is None:
+        raise SettingError("tell: no agent runs here")
+    if error := msgspec.json.decode(reply).get("error"):
+        raise SettingError(f"tell: {error}")
+
+
+def _counters(arguments: argparse.Namespace) -> None:
+    chosen = _settings(arguments)
+    if arguments.import_from is not None:
+        agent.import_counters(chosen, arguments.import_from)
+    counted = _ask(chosen, "counters")
+    if arguments.json:
+        print(json.dumps(counted))
+        return
+    for name, value in (counted or {"generation": "none has begun yet"}).items():
+        print(f"{name:12} {value}")
+
+
 def _simulate(arguments: argparse.Namespace) -> None:
     from device_agent.simulator import fleet  # a machine's agent never loads it
 
@@ -115,7 +137,13 @@ def _ask(chosen: settings.Settings, question: str) -> Any:  # a JSON document fo
         return msgspec.json.decode(answer)
     outbox = open_to_read(chosen.data_dir / FILE_NAME)
     try:
-        return outbox.list_entries() if question == "outbox" else agent.describe_stopped(outbox)
+        match question:
+            case "outbox":
+                return outbox.list_entries()
+            case "counters":
+                return msgspec.to_builtins(read_counters(outbox.recall(COUNTERS)))
+            case _:
+                return agent.describe_stopped(outbox)
     finally:
         outbox.close()
 
@@ -148,6 +176,12 @@ def _parser() -> argparse.ArgumentParser:
     _verb(verbs, "status", _status, "show connection and backlog", json=True)
     outbox = verbs.add_parser("outbox", help="look into the outbox").add_subparsers(required=True, metavar="VERB")
     _verb(outbox, "ls", _outbox_ls, "list its newest entries", json=True)
+    tell = _verb(verbs, "tell", _tell, "tell the running agent what its machine does not: purpose, tip, maintenance …")
+    tell.add_argument("words", nargs="+", metavar="FIELD=VALUE", help="such as purpose=cleaning; docs/sessions.md")
+    counters = _verb(verbs, "counters", _counters, "show what the machine did in its life", json=True)
+    counters.add_argument(
+        "--import", dest="import_from", type=Path, metavar="FILE", help="JSON: hours that were counted elsewhere"
+    )
 
     simulate = _verb(verbs, "simulate", _simulate, "run many simulated machines", without=_FLEET_FIXED)
     replay = _verb(verbs, "replay", _replay, "replay recorded runs as machines", without=_FLEET_FIXED)

@@ -1,4 +1,4 @@
-"""The local socket: how `status` and `outbox ls` ask the running agent, since it alone may open the outbox.
+"""The local socket: how the commands ask and tell the running agent, since it alone may open the outbox.
 
 One line in, one JSON document out. The socket is 0600 in the data folder: whoever may ask may read the file anyway.
 """
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 SOCKET_NAME = "agent.sock"
 
 _TIMEOUT_S = 5.0
-_MAX_QUESTION_BYTES = 64
+_MAX_QUESTION_BYTES = 8192
 
-Answers = Mapping[str, Callable[[], bytes]]
-"""Question → what answers it, as JSON."""
+Answers = Mapping[str, Callable[[str], bytes]]
+"""First word of a question → what answers it, as JSON, given the rest of the line."""
 
 
 class LocalServer:
@@ -60,9 +60,9 @@ class LocalServer:
             try:
                 with client:
                     client.settimeout(_TIMEOUT_S)
-                    question = client.recv(_MAX_QUESTION_BYTES).decode(errors="replace").strip()
-                    answer = self._answers.get(question)
-                    client.sendall(answer() if answer else b'{"error":"unknown question"}')
+                    word, _, rest = _read_line(client).partition(" ")
+                    answer = self._answers.get(word)
+                    client.sendall(answer(rest) if answer else b'{"error":"unknown question"}')
             except OSError:
                 continue  # the asker went away
             except Exception:
@@ -84,6 +84,14 @@ def ask(folder: Path, question: str) -> bytes | None:
         except OSError:
             return None
     return b"".join(parts)
+
+
+def _read_line(client: socket.socket) -> str:
+    """The question, or as much of it as may be one."""
+    line = b""
+    while b"\n" not in line and len(line) < _MAX_QUESTION_BYTES and (part := client.recv(_MAX_QUESTION_BYTES)):
+        line += part
+    return line.decode(errors="replace").strip()
 
 
 @contextmanager

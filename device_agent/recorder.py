@@ -6,12 +6,17 @@ Used by the sampling thread; what is cut waits in a bounded queue for the thread
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
+
 from dermafleet.contracts.envelope import DEFAULT_LIMITS
-from dermafleet.contracts.records import Session
+from dermafleet.contracts.records import MAINTENANCE, Counters, Event, Screening, Session
 from dermafleet.contracts.status import MachineState
 from dermafleet.contracts.telemetry import MAX_SPAN_MS, Telemetry
+from dermafleet.contracts.vocabulary import screening_outcome
 from device_agent.clock import Instant
-from device_agent.drivers import Sample, Values
+from device_agent.drivers import Operator, Sample, Values
+from device_agent.entries import NO_FACTS, Facts
+from device_agent.screening import TALLY, TURNED_AWAY, Tally, write_tally
 from device_agent.sessions import SessionRules, SessionTracker, pump_is_on
 
 MAX_WAITING = 256
@@ -39,10 +44,27 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A finished block, and when its samples were taken (Unix seconds)."""
+    """A finished block, and when its samples were taken (Unix seconds).
+
+    Attributes:
+        open_session, counters: as of its last sample; a power cut leaves them beside it. None = as before.
+    """
 
     block: Telemetry
     taken: list[float]
+    open_session: Session | None = None
+    counters: Counters | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An event, and what to remember in the same transaction."""
+
+    event: Event | None
+    facts: Facts = field(default_factory=lambda: NO_FACTS)
+
+
+Waiting = Cut | Session | Note
 
 
 @dataclass(slots=True)
@@ -68,11 +90,13 @@ class Recorder:
 
     def __init__(self, rates: Rates, rules: SessionRules | None) -> None:
         """``rules`` None: the samples belong to no treatment, so there are no sessions."""
-        self.waiting: deque[Cut | Session] = deque()
+        self.waiting: deque[Waiting] = deque()
         self.latest: dict[str, float | None] = {}
         self.samples_kept = 0
         self._rates = rates
+        self._rules = rules
         self._tracker = SessionTracker(rules) if rules else None
+        self._tally = Tally(rules.privacy if rules else "machine-only")
         self._open: _Open | None = None
         self._active_up: int | None = None
         self._kept_up: int | None = None
@@ -83,6 +107,12 @@ class Recorder:
     def is_full(self) -> bool:
         return len(self.waiting) >= MAX_WAITING
 
+    def resume(self, counters: Counters | None, tally: Screening | None) -> None:
+        """Go on from what an earlier start left; before the first sample."""
+        if self._rules:
+            self._tracker = SessionTracker(self._rules, counters)
+            self._tally = Tally(self._rules.privacy, tally)
+
     def state(self) -> MachineState:
         if self._tracker and self._last and self._tracker.is_treating(self._last):
             return "treating"
@@ -90,21 +120,38 @@ class Recorder:
 
     def take(self, sample: Sample, mono: float) -> None:
         """Take one sample; ``mono`` is the monotonic time in seconds, for flushing."""
+        if sample.operator is not None:
+            self.tell(sample.operator, sample.when)
         self._last = sample.when
         self.latest = dict(sample.values)
+        self._close_day(sample.when)
         pump_on = pump_is_on(sample.values)
         if pump_on != self._pump_on:
             self._pump_on = pump_on
             self.cut()
         steps = self._tracker.step(sample) if self._tracker else []
-        before = [step for step in steps if step.op != "checkpoint"]
-        if before:
-            self.cut()
-        self.waiting.extend(steps)
+        self._extend(steps)
         if self._is_kept(sample.when):
             self._add(sample, mono)
         if any(step.op == "end" for step in steps):
             self.cut()
+
+    def tell(self, operator: Operator, now: Instant) -> None:
+        """Take what the operator told. It stands in the log behind the last sample."""
+        when = self._last or now
+        for done in operator.maintenance:
+            self._close_block()
+            data = msgspec.to_builtins(done)
+            event = Event(type=MAINTENANCE, boot=when.boot, at=when.at, up=when.up, clock=when.clock, data=data)
+            self.waiting.append(Note(event))
+        if self._tracker is None:
+            return
+        outcome = operator.screening_outcome
+        if outcome is None and operator.contraindications:
+            outcome = screening_outcome(operator.contraindications, operator.indications or [])
+        if outcome is not None and self._tally.add(operator, outcome, when):
+            self.waiting.append(Note(None, {TALLY: write_tally(self._tally.told)}))
+        self._extend(self._tracker.tell(operator, None if outcome in TURNED_AWAY else outcome, when))
 
     def flush(self, mono: float) -> None:
         """Cut the block if it is old enough."""
@@ -119,13 +166,29 @@ class Recorder:
 
     def cut(self) -> None:
         """Close the block, if there is one."""
+        if self._tracker is None:
+            self._close_block()
+        elif self._open is not None:
+            self._close_block(self._tracker.snapshot(), self._tracker.life.told())
+
+    def _close_block(self, open_session: Session | None = None, counters: Counters | None = None) -> None:
         block, self._open = self._open, None
         if block is not None:
             first = block.first
             telemetry = Telemetry(
                 boot=first.boot, up=first.up, t0=first.at, clock=first.clock, dt=block.dt, ch=block.columns
             )
-            self.waiting.append(Cut(telemetry, block.taken))
+            self.waiting.append(Cut(telemetry, block.taken, open_session, counters))
+
+    def _extend(self, steps: list[Session]) -> None:
+        """Add a session's steps; the tracker is ahead of the block before them, which therefore tells nothing of it."""
+        if any(step.op != "checkpoint" for step in steps):
+            self._close_block()
+        self.waiting.extend(steps)
+
+    def _close_day(self, when: Instant) -> None:
+        if (event := self._tally.close(when)) is not None:
+            self.waiting.append(Note(event, {TALLY: None}))
 
     def _is_kept(self, when: Instant) -> bool:
         if self._pump_on or (self._tracker and self._tracker.is_open):

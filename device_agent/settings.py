@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from dermafleet.contracts.records import Privacy
 from dermafleet.contracts.topics import DEFAULT_PREFIX, Topics, check_segment
 from dermafleet.errors import SettingError
 from dermafleet.mqtt import parse_url
@@ -33,7 +34,9 @@ MEANINGS = {
     "after_s": "full rate this long after the pump stopped",
     "idle_s": "one sample in this time otherwise; 0 keeps all",
     "flush_s": "a block of samples is closed at this age",
-    "session_off_s": "a treatment is over when the pump was off this long",
+    "session_off_s": "a session is over when the pump was off this long",
+    "over_vacuum_kpa": "the machine's vacuum limit at the handpiece",
+    "privacy": "machine-only, or coded where the clinic has agreed to keep indications as codes",
     "outbox_mb": "budget on disk; less is used where the disk is small",
     "keep_acked_h": "acknowledged entries stay this long, to fill a server restored from a backup",
     "ack_timeout_s": "an entry is sent again when no ack came in this time",
@@ -67,7 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     after_s: NotNegative = 10.0
     idle_s: NotNegative = 60.0
     flush_s: Positive = 2.0
-    session_off_s: Positive = 120.0
+    session_off_s: Positive = 300.0
+    over_vacuum_kpa: Positive = 65.0
+    privacy: Privacy = "machine-only"
 
     outbox_mb: Annotated[float, msgspec.Meta(ge=1)] = 256.0
     keep_acked_h: NotNegative = 48.0
@@ -83,7 +88,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Rates(after_s=self.after_s, idle_s=self.idle_s, flush_s=self.flush_s)
 
     def session_rules(self) -> SessionRules:
-        return SessionRules(off_ms=round(self.session_off_s * 1000))
+        return SessionRules(
+            off_ms=round(self.session_off_s * 1000), over_vacuum_kpa=self.over_vacuum_kpa, privacy=self.privacy
+        )
 
     def link(self, device_id: str, mqtt_url: str) -> Link:
         """How this device reaches its server.

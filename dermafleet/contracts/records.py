@@ -10,7 +10,7 @@ from dermafleet.contracts.envelope import DEFAULT_LIMITS, Boot, Epoch, Limits, S
 from dermafleet.contracts.ranges import Ranges, check_ranges
 from dermafleet.contracts.telemetry import ClockState
 from dermafleet.contracts.text import convert, decode, find_bad_value
-from dermafleet.contracts.vocabulary import VERSION, is_code
+from dermafleet.contracts.vocabulary import is_code
 from dermafleet.errors import InvalidEntry
 
 SessionId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
@@ -149,7 +149,7 @@ class Maintenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     type: Code
     component: Component = "main"
     part_lot: Lot | None = None
-    vocabulary: VocabularyVersion = VERSION
+    vocabulary: VocabularyVersion = 1
 
 
 class Screening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -165,7 +165,7 @@ class Screening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     deferred: Count = 0
     contraindications: dict[Code, Count] = {}
     privacy: Privacy = "machine-only"
-    vocabulary: VocabularyVersion = VERSION
+    vocabulary: VocabularyVersion = 1
 
 
 OPENED = "opened"
@@ -306,7 +306,7 @@ def _may_be_kept(name: str, value: object, document: dict[str, Any]) -> bool:
     if (terms := CODED_FIELDS.get(name)) is not None:
         if name in CLINICAL_FIELDS and document.get("privacy") != "coded":
             return False
-        version = document.get("vocabulary", VERSION)
+        version = document.get("vocabulary", 1)
         codes = value if isinstance(value, list) else [value]
         return value is None or all(_is_listed(terms, code, version) for code in codes)
     if name in Session.__struct_fields__:

@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from device_agent import local
+from device_agent import local, telling
+from device_agent.drivers import Operator
 from tests.integration.played_server import Reachable, Server
 from tests.waiting import until
 
@@ -45,13 +46,18 @@ def test_killed_agent_ends_its_session_at_the_next_start(broker: Reachable, tmp_
     server = Server(broker.url("ingest"), DEVICE)
     with agent(*run(broker.url(DEVICE), tmp_path)) as process:
         until(lambda: len(entries(server, "telemetry")) >= 3)
+        assert local.ask(tmp_path, telling.question(Operator(button="start", tip_size_mm=5))) == b'{"told":true}'
+        begun = until(lambda: next(iter(entries(server, "session")), None))
+        assert begun is not None
+        until(lambda: entries(server, "telemetry")[-1]["t0"] > begun["at"])
         process.send_signal(signal.SIGKILL)
     with agent(*run(broker.url(DEVICE), tmp_path)) as process:
         end = until(lambda: next((s for s in entries(server, "session") if s["op"] == "end"), None))
         assert end is not None
-        assert end["outcome"] == "power_loss"
+        assert (end["outcome"], end["tip_size_mm"]) == ("power_loss", 5)
         start = next(s for s in entries(server, "session") if s["op"] == "start" and s["session"] == end["session"])
         assert end["at"] > start["at"]
+        assert end["counters"]["sessions"] == start["counters"]["sessions"] + 1
         opened = [e["data"]["previous"] for e in entries(server, "event") if e["type"] == "opened"]
         assert opened[0] is None
         assert opened[1][0] == server.arrived[0][0].epoch

@@ -61,8 +61,9 @@ def test_a_bad_setting_is_one_line_and_exit_status_2(
 def test_the_running_agent_answers_on_its_socket(tmp_path: Path) -> None:
     folder = tmp_path / ("long-" * 30)
     folder.mkdir()
-    server = LocalServer(folder, {"status": lambda: b'{"running":true}'})
+    server = LocalServer(folder, {"status": lambda _: b'{"running":true}', "tell": str.encode})
     assert ask(folder, "status") == b'{"running":true}'
+    assert ask(folder, "tell " + "x" * 5000 + " y") == b"x" * 5000 + b" y"
     assert ask(folder, "nonsense") == b'{"error":"unknown question"}'
     assert (folder / "agent.sock").stat().st_mode & 0o777 == 0o600
     server.close()

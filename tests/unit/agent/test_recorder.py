@@ -43,7 +43,8 @@ def test_a_block_is_cut_at_the_flush_interval_and_is_valid() -> None:
 def test_blocks_never_cross_a_session_border() -> None:
     r = recorder()
     feed(r, 0, 1, OFF)
-    feed(r, 1, 5, ON)
+    feed(r, 1, 0.5, {"pump_on": 1.0, "vacuum_inlet_kpa": 2.4})
+    feed(r, 1.5, 4.5, ON)
     feed(r, 6, 40, OFF)
     items = list(r.waiting)
     start = next(i for i, item in enumerate(items) if isinstance(item, Session) and item.op == "start")
