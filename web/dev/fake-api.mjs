@@ -2,7 +2,7 @@
 // Twelve machines, one whose filter alarm appears after 20 s. `STATIC=1` also serves the built dashboard with its CSP.
 import { createReadStream, existsSync } from "node:fs";
 import { createServer } from "node:http";
-import { channels, clogged, device, sample, sessions } from "./fleet.mjs";
+import { channels, clogged, condition, device, forecast, sample, sessions } from "./fleet.mjs";
 
 const PORT = Number(process.env.PORT ?? 8400);
 const COUNT = 12;
@@ -77,6 +77,8 @@ function ofDevice(id, part, query) {
         Number(query.get("limit")),
       ),
     );
+  if (part === "forecast") return { device_id: id, data: n === 1 ? [] : [forecast()] };
+  if (part === "condition") return condition(id, alarm && n === 0 ? [alarm] : []);
   if (part === "completeness")
     return {
       device_id: id,

@@ -112,6 +112,7 @@ export function clogged(raisedAt) {
     severity_name: "service due",
     standing: "raised",
     confidence: 0.94,
+    candidates: [],
     raised_at: new Date(raisedAt).toISOString(),
     last_at: new Date(raisedAt + 5000).toISOString(),
     cleared_at: null,
@@ -131,5 +132,52 @@ export function clogged(raisedAt) {
       noise: 0.02,
       coverage: 0.99,
     },
+  };
+}
+
+export function forecast() {
+  return {
+    component: "main",
+    made_at: new Date(Date.now() - 36e5).toISOString(),
+    ratio: 0.4,
+    share_left: 0.28,
+    sessions: { p10: 8, p50: 12, p90: 19 },
+    hours: { p10: 3.1, p50: 5, p90: 7.7 },
+    days: { p10: 1.9, p50: 3, p90: 4.6 },
+    basis: "library",
+    filters: 41,
+    evening_probability: 0.04,
+  };
+}
+
+export function condition(id, alarms) {
+  const since = new Date(Date.now() - 864e5).toISOString();
+  const row = (fault, title, reason = "", ambiguous_with = []) => ({
+    fault,
+    title,
+    observable: reason === "",
+    reason,
+    ambiguous_with,
+    since,
+  });
+  return {
+    device_id: id,
+    evaluated_until: since,
+    components: [
+      {
+        component: "main",
+        filter_index: 6.2,
+        trend: [],
+        observability: [
+          row("filter_clogged", "Intake filter clogged"),
+          row("leak_dirty_side", "Leak before the intake filter", "no self-test for 3 days", [
+            { fault: "leak_clean_side", title: "Leak behind the intake filter" },
+          ]),
+          row("exhaust_clogged", "Exhaust filter clogged", "exhaust_dp_kpa is not measured"),
+        ],
+        alarms,
+        baselines: [],
+      },
+    ],
   };
 }

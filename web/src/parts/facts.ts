@@ -32,10 +32,12 @@ const units: [ending: string, unit: string][] = [
 /** Shares of one, shown as percent. */
 const shares = new Set(["ratio", "level", "noise", "coverage"]);
 
+/** What an alarm may be instead is shown by itself. */
 export function toFacts(detail: Record<string, unknown>): Fact[] {
   const known = Object.keys(labels);
   const rank = (name: string): number => (known.includes(name) ? known.indexOf(name) : known.length);
   return Object.entries(detail)
+    .filter(([name]) => name !== "candidates")
     .sort(([a], [b]) => rank(a) - rank(b))
     .map(([name, value]) => ({ label: toLabel(name), value: toText(name, value) }));
 }
