@@ -13,6 +13,12 @@ from services.alerts.observation import Observation
 _NAMESPACE = uuid.UUID("7b1e0a52-2f0c-5e0e-9b2a-0d5c9a4f6b11")
 """Fixed for ever: alarm ids are derived from it."""
 
+SURE = 0.7
+"""Below this confidence no alarm is more severe than *service due*: check first."""
+UNSURE_SEVERITY = 2
+NEVER_CAPPED = frozenset({"over_vacuum"})
+"""Hazards: waiting until it is certain would be worse than a look for nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -37,7 +43,8 @@ def alarm_id(device_id: str, observation: Observation) -> uuid.UUID:
 
 def decide(device_id: str, alarm: Alarm | None, observation: Observation) -> Decision:
     """What an observation does to the alarm of its fault that is not closed (None: there is none)."""
-    if observation.severity is None:
+    severity = _severity(observation)
+    if severity is None:
         return _clear(alarm, observation)
     if alarm is None:
         return Decision(_raise(device_id, observation), "raised", observation.reason)
@@ -45,13 +52,27 @@ def decide(device_id: str, alarm: Alarm | None, observation: Observation) -> Dec
         again = replace(_seen(alarm, observation), standing="raised", count=alarm.count + 1, cleared_at=None)
         return Decision(replace(again, raised_at=observation.at), "reraised", f"is back: {observation.reason}")
     seen = _seen(alarm, observation)
-    if observation.severity > alarm.severity:
+    if severity > alarm.severity:
         # Who acknowledged the milder fault has not seen this one.
         worse = replace(seen, standing="raised" if alarm.standing == "acknowledged" else alarm.standing)
         return Decision(worse, "severity_up", observation.reason)
-    if observation.severity < alarm.severity:
+    if severity < alarm.severity:
         return Decision(seen, "severity_down", observation.reason)
     return Decision(seen, None, observation.reason)
+
+
+def _severity(observation: Observation) -> int | None:
+    """What the observation claims, as far as its confidence carries it."""
+    severity = observation.severity
+    if severity is None or observation.confidence >= SURE or observation.fault in NEVER_CAPPED:
+        return severity
+    return min(severity, UNSURE_SEVERITY)
+
+
+def _detail(observation: Observation) -> dict[str, object]:
+    """The numbers behind it, with the ambiguity set under ``candidates``; where there is none, without that name."""
+    candidates = {"candidates": dict(observation.candidates)} if observation.candidates else {}
+    return {**observation.detail, **candidates}
 
 
 def _clear(alarm: Alarm | None, observation: Observation) -> Decision:
@@ -64,13 +85,14 @@ def _clear(alarm: Alarm | None, observation: Observation) -> Decision:
 
 
 def _raise(device_id: str, observation: Observation) -> Alarm:
-    if observation.severity is None:
+    severity = _severity(observation)
+    if severity is None:
         raise ValueError("nothing to raise")
     return Alarm(
         id=alarm_id(device_id, observation),
         component=observation.component,
         fault=observation.fault,
-        severity=observation.severity,
+        severity=severity,
         standing="raised",
         confidence=observation.confidence,
         raised_at=observation.at,
@@ -79,17 +101,17 @@ def _raise(device_id: str, observation: Observation) -> Alarm:
         count=1,
         detector=observation.detector,
         detector_version=observation.detector_version,
-        detail=observation.detail,
+        detail=_detail(observation),
     )
 
 
 def _seen(alarm: Alarm, observation: Observation) -> Alarm:
     return replace(
         alarm,
-        severity=alarm.severity if observation.severity is None else observation.severity,
+        severity=alarm.severity if (severity := _severity(observation)) is None else severity,
         confidence=observation.confidence,
         last_at=max(alarm.last_at, observation.at),
         detector=observation.detector,
         detector_version=observation.detector_version,
-        detail=observation.detail,
+        detail=_detail(observation),
     )

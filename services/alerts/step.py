@@ -224,6 +224,7 @@ class _Step:
             "confidence": observation.confidence,
             "at_entry": str(observation.origin),
             "detail": dict(observation.detail),
+            "candidates": dict(observation.candidates),
         }
         told = alarms.Step(decision.transition, observation.at, alarms.FOLLOWER, decision.reason, data)
         await alarms.add_step(self._connection, self._claim.device, decision.alarm.id, told)

@@ -82,3 +82,34 @@ def test_every_standing_alarm_clears_with_its_fault(standing: Standing) -> None:
     decision = decide("D-1", an_alarm(standing=standing), observed(None, 5))
     assert decision.alarm is not None
     assert decision.alarm.standing == "cleared"
+
+
+def test_unsure_fault_is_no_more_than_service_due_until_it_is_sure() -> None:
+    unsure = replace(observed(3), confidence=0.65)
+    first = decide("D-1", None, unsure)
+    assert first.alarm is not None
+    assert first.alarm.severity == 2
+    assert decide("D-1", first.alarm, unsure).transition is None
+    sure = decide("D-1", first.alarm, observed(3, 1))
+    assert sure.transition == "severity_up"
+    assert sure.alarm is not None
+    assert sure.alarm.severity == 3
+    again = decide("D-1", sure.alarm, replace(observed(3, 2), confidence=0.5))
+    assert again.transition == "severity_down"
+
+
+def test_over_vacuum_is_as_severe_as_it_is_however_sure() -> None:
+    hazard = replace(observed(4), fault="over_vacuum", confidence=0.3)
+    alarm = decide("D-1", None, hazard).alarm
+    assert alarm is not None
+    assert alarm.severity == 4
+
+
+def test_what_a_fault_may_be_instead_stands_in_the_alarm_and_leaves_it_again() -> None:
+    alike = {"filter_clogged": 0.6, "return_path_blocked": 0.4}
+    alarm = decide("D-1", None, replace(observed(2), detail={"ratio": 0.8}, candidates=alike)).alarm
+    assert alarm is not None
+    assert alarm.detail == {"ratio": 0.8, "candidates": alike}
+    named = decide("D-1", alarm, replace(observed(2, 1), detail={"ratio": 0.9})).alarm
+    assert named is not None
+    assert named.detail == {"ratio": 0.9}
