@@ -34,6 +34,7 @@ def absent_from(wheel: Path) -> list[str]:
         "notice": r"dermafleet-[^/]+\.dist-info/licenses/NOTICE",
         "dashboard": r"services/api/static/index\.html",
         "dashboard's scripts": r"services/api/static/.+\.js",
+        "vocabulary": r"dermafleet/contracts/vocabulary/v1\.toml",
         "replay mappings": r"device_agent/mappings/.+\.toml",
     }
     return [what for what, pattern in needed.items() if not any(re.fullmatch(pattern, name) for name in names)]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from dermafleet.contracts.ack import Ack
 from dermafleet.contracts.envelope import Header
-from dermafleet.contracts.records import Event, Session
+from dermafleet.contracts.records import Counters, Event, Privacy, Purpose, Session
 from dermafleet.contracts.status import Status
 from dermafleet.contracts.telemetry import MAX_SPAN_MS, ClockState, Telemetry
 
@@ -16,6 +16,8 @@ TIMES = st.integers(-(2**53), 2**53 - 1)
 EPOCHS = st.text("0123456789abcdef", min_size=16, max_size=16)
 BOOTS = st.text("abcXYZ019_.:-", min_size=1, max_size=64)
 CLOCKS: st.SearchStrategy[ClockState] = st.sampled_from(["synced", "holdover", "unset"])
+PURPOSES: st.SearchStrategy[Purpose] = st.sampled_from(["treatment", "self_test", "cleaning", "demo", "service"])
+PRIVACY: st.SearchStrategy[Privacy] = st.sampled_from(["machine-only", "coded"])
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs"]), min_size=1, max_size=64)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -61,9 +63,16 @@ def blocks(draw: st.DrawFn) -> Telemetry:
 
 
 @st.composite
+def counters(draw: st.DrawFn) -> Counters:
+    return Counters(generation=draw(EPOCHS), pump_s=draw(st.floats(0, 1e9)), strokes=draw(UP))
+
+
+@st.composite
 def sessions(draw: st.DrawFn) -> Session:
     ops: st.SearchStrategy[Literal["start", "checkpoint", "end"]] = st.sampled_from(["start", "checkpoint", "end"])
     op = draw(ops)
+    privacy: Privacy = draw(PRIVACY)
+    sites = st.none() | st.lists(st.sampled_from(["NECK", "CHIN"]), max_size=2)
     return Session(
         op=op,
         session=draw(st.text("abcXYZ019_-", min_size=1, max_size=64)),
@@ -74,6 +83,14 @@ def sessions(draw: st.DrawFn) -> Session:
         pump_s=draw(st.none() | st.floats(0, 1e9)),
         strokes=draw(st.none() | UP),
         outcome=draw(st.sampled_from(["completed", "aborted", "power_loss", "timeout"])) if op == "end" else None,
+        purpose=draw(PURPOSES),
+        setpoints=draw(st.none() | st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 100)), max_size=3)),
+        over_vacuum_s=draw(st.none() | st.floats(0, 1e9)),
+        tip_type=draw(st.sampled_from([None, "CRYSTAL_GLASS"])),
+        body_sites=draw(sites) if privacy == "coded" else None,
+        privacy=privacy,
+        vocabulary=draw(st.sampled_from([None, 1])),
+        counters=draw(st.none() | counters()),
     )
 
 
