@@ -95,7 +95,7 @@ def test_alarm_appears_without_reload_and_leads_to_the_signals(visitor: Visitor,
     page.get_by_role("link", name="Signals when it was raised").click()
     expect(page.get_by_role("list", name="Alarms").get_by_role("link")).to_contain_text("Intake filter clogged")
     expect(page.locator("figure[data-channel='filter_dp_kpa'] [role='application']")).to_have_attribute(
-        "aria-label", re.compile(r"limit 5\.00 kPa")
+        "aria-label", re.compile(r"limit 9\.72 kPa")
     )
 
 
