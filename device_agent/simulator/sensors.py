@@ -145,6 +145,14 @@ class Sensors:
         self._take_zero(sensed, signals["pump_on"] > 0)
         return {name: self._read(name, sensed[name], faults.get(name, _SOUND)) for name in names}
 
+    def settle(self, signals: Mapping[str, Array]) -> None:
+        """Forget all lag: the machines have stood as they are for long.
+
+        Args:
+            signals: true values by channel name, each (n,), all fitted channels among them.
+        """
+        self._lag = np.stack([signals[name] for name in self._lagged]) if self._lagged else None
+
     def _sense(self, names: Sequence[str], signals: Mapping[str, Array]) -> dict[str, Array]:
         """True values with noise and lag, a new array per channel."""
         running = signals["pump_on"] > 0
