@@ -127,6 +127,19 @@ class Device(Model):
     """Of the open alarms."""
 
 
+class Lifetime(Model):
+    """What a machine did in its life, whatever happened to its storage."""
+
+    pump_s: float
+    contact_s: float
+    sessions: int
+    strokes: int
+    crystals_g: float
+    pump_starts: int
+    last_at: datetime
+    """Event time of what it told last."""
+
+
 class DeviceDetail(Device):
     """A device and where its log stands."""
 
@@ -142,6 +155,8 @@ class DeviceDetail(Device):
     """Version of the device agent."""
     connection_since: datetime | None
     """Since when ``presence`` is what it is."""
+    lifetime: Lifetime | None
+    """Null while it has told of no counters."""
 
 
 class Latest(Model):

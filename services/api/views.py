@@ -8,7 +8,7 @@ from dermafleet.storage.alarm_queries import AlarmEventRow, AlarmRow
 from dermafleet.storage.completeness import EpochLedger
 from dermafleet.storage.devices import DeviceRow
 from dermafleet.storage.quarantine import Refusal
-from dermafleet.storage.sessions import SessionRow
+from dermafleet.storage.sessions import Lifetime, SessionRow
 from services.api import models
 from services.api.texts import SEVERITIES, candidates_of, statement_of, title_of
 
@@ -17,7 +17,9 @@ def device(row: DeviceRow) -> models.Device:
     return models.Device.model_validate(_device(row))
 
 
-def device_detail(row: DeviceRow, *, evaluated_until: object, backlog: int | None) -> models.DeviceDetail:
+def device_detail(
+    row: DeviceRow, *, evaluated_until: object, backlog: int | None, lifetime: Lifetime | None
+) -> models.DeviceDetail:
     return models.DeviceDetail.model_validate(
         {
             **_device(row),
@@ -27,6 +29,7 @@ def device_detail(row: DeviceRow, *, evaluated_until: object, backlog: int | Non
             "backlog": backlog,
             "agent": row.agent,
             "connection_since": row.presence_since,
+            "lifetime": lifetime,
         }
     )
 

@@ -19,10 +19,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dermafleet.contracts.envelope import encode
+from dermafleet.contracts.records import Counters
 from dermafleet.contracts.topics import Topics
 from dermafleet.storage import follow as rows
 from dermafleet.storage.engine import make_engine
 from dermafleet.storage.migrate import REVISION
+from dermafleet.storage.sessions import lifetime_of
 from services.alerts.follow import Follower
 from services.alerts.prune import keep_pruning
 from services.alerts.step import Patience, Progress, step
@@ -127,6 +129,39 @@ async def test_session_is_projected_from_its_entries(site: Site) -> None:
     assert [row["type"] for row in site.query("select type from event order by seq")] == ["opened"]
     told = site.query("select body from change where topic = 'session' order by id")
     assert [row["body"]["op"] for row in told] == ["start", "end"]
+
+
+async def test_what_a_session_says_is_kept_and_what_an_entry_lacks_stays(site: Site) -> None:
+    device, machine = site.add("D-0001"), Machine()
+    machine.open()
+    machine.session("start", "s1", tip_type="CRYSTAL_STEEL", tip_size_mm=5.0, vocabulary=1)
+    machine.session("checkpoint", "s1", 20.0, setpoints=[(0.0, 36.0), (9.5, 40.0)], over_vacuum_s=1.5)
+    machine.session("end", "s1", 24.0, purpose="demo", privacy="coded", body_sites=["NECK"])
+    site.deliver("D-0001", machine.log)
+    await site.follow(device)
+    [session] = site.query("select * from session")
+    assert (session["purpose"], session["body_sites"], session["indications"]) == ("demo", ["NECK"], None)
+    assert (session["tip_type"], session["tip_size_mm"], session["vocabulary"]) == ("CRYSTAL_STEEL", 5.0, 1)
+    assert (session["setpoints"], session["over_vacuum_s"]) == ([[0, 36], [9.5, 40]], 1.5)
+
+
+async def test_counters_never_go_back_and_generations_add_up(site: Site) -> None:
+    device, machine = site.add("D-0001"), Machine()
+    machine.open()
+    first, second = "0" * 16, "f" * 16
+    machine.session("start", "s1", counters=Counters(generation=first, pump_s=10, strokes=4))
+    machine.session("end", "s1", counters=Counters(generation=first, pump_s=30, strokes=9, sessions=1))
+    machine.session("start", "s2", counters=Counters(generation=second, pump_s=1))
+    machine.session("end", "s2", counters=Counters(generation=second, pump_s=5, sessions=1))
+    machine.session("start", "s3", counters=Counters(generation=first, pump_s=20, strokes=7, sessions=1))
+    site.deliver("D-0001", machine.log)
+    await site.follow(device)
+    counted = site.query("select generation, pump_s, strokes, sessions from device_counter order by generation")
+    assert [tuple(row.values()) for row in counted] == [(first, 30, 9, 1), (second, 5, 0, 1)]
+    async with site.engine.connect() as connection:
+        life = await lifetime_of(connection, device)
+    assert life is not None
+    assert (life.pump_s, life.strokes, life.sessions) == (35, 9, 2)
 
 
 async def test_clogged_filter_raises_one_alarm_and_a_new_one_clears_it(site: Site) -> None:

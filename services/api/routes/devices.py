@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from dermafleet.storage import completeness as ledger
 from dermafleet.storage.devices import DeviceFilter, DeviceRow, evaluated_until, find_device, list_devices
-from dermafleet.storage.sessions import SessionKey, list_sessions
+from dermafleet.storage.sessions import SessionKey, lifetime_of, list_sessions
 from dermafleet.storage.telemetry import Span
 from services.api import models, views
 from services.api.auth import caller
@@ -62,6 +62,7 @@ async def device(connection: Read, row: KnownDevice) -> models.DeviceDetail:
         row,
         evaluated_until=await evaluated_until(connection, row.id),
         backlog=await ledger.backlog(connection, row.id),
+        lifetime=await lifetime_of(connection, row.id),
     )
 
 

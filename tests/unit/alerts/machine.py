@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from dermafleet.contracts.envelope import Header
 from dermafleet.contracts.records import Event, Session
@@ -72,9 +72,15 @@ class Machine:
             ranges.setdefault(item.epoch, []).append([item.seq, item.seq])
         self.event("dropped", {"ranges": ranges})
 
-    def session(self, op: Literal["start", "checkpoint", "end"], id: str, seconds: float | None = None) -> None:
+    def session(
+        self,
+        op: Literal["start", "checkpoint", "end"],
+        id: str,
+        seconds: float | None = None,
+        **said: Any,  # further fields of the entry
+    ) -> None:
         outcome: Literal["completed"] | None = "completed" if op == "end" else None
-        self._append("session", Session(op=op, session=id, **self._stamp(), pump_s=seconds, outcome=outcome))
+        self._append("session", Session(op=op, session=id, **self._stamp(), pump_s=seconds, outcome=outcome, **said))
 
     def block(self, ratios: Sequence[float], *, flow_lpm: float = RATED_LPM, pump_on: float = 1.0) -> None:
         """Samples with the filter at these shares of its limit."""
