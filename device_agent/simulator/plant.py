@@ -152,8 +152,13 @@ class Plant:
         self.speed = np.zeros(count)
         self.is_tripped = np.zeros(count, dtype=np.bool_)
         self._air: Pressures | None = None
+        self._running = np.zeros(count, dtype=np.bool_)
+        self._index = np.ones(count)
+        self._power = np.zeros(count)
         self._turned_kpa = np.zeros(count)
         self._noise = np.zeros((2, count))
+        self._noise_kpa = np.zeros(count)
+        self._shaken_kpa = np.zeros(count)
 
     def filter_index(self, filter_load: gas.Real = 0.0) -> gas.Array:
         """Filter index of the dust on the filters, (n,), on top of a load that they have otherwise."""
@@ -248,7 +253,7 @@ class Plant:
         self.rise_k += (heat - self.rise_k / resistance) * (DT_S / machines["thermal_j_per_k"])
         winding = now.room_c + self.rise_k
         self.is_tripped = (winding > machines["trip_c"]) | (self.is_tripped & (winding > machines["reset_c"]))
-        self._power = power
+        self._power = np.asarray(power)
 
     def _shake(self, white: gas.Array) -> None:
         """Move the feed noise on: white noise between 0.5 and 5 Hz, of rms 1 times its amplitude."""

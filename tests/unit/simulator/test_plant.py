@@ -22,28 +22,35 @@ def reached_s(values: Array, level: float) -> float:
     return float(DT_S * (at + (level - before) / (values[at] - before)))
 
 
-CLOGGED_AND_LEAKY = M1.with_(filter_load=15.0, leak_dirty_m2=hole_m2(0.5), exhaust_load=20.0, return_area=0.4)
+def two(first: float, second: float) -> Array:
+    return np.array([first, second])
 
 
-@pytest.mark.parametrize("machine", [M1, CLOGGED_AND_LEAKY], ids=["M1", "clogged and leaky"])
+HEALTHY_AND_ILL = M1.with_(
+    filter_load=two(0.0, 15.0),
+    leak_dirty_m2=two(0.0, float(hole_m2(0.5))),
+    exhaust_load=two(0.0, 20.0),
+    return_area=two(1.0, 0.4),
+    canister_m3=0.3e-3,
+)
+
+
 @pytest.mark.parametrize(
     ("state", "control"),
     [
-        ("open", Control(150, 1, OPEN)),
-        ("contact", Control(150, 1, CONTACT)),
-        ("capped", Control(400, 1, CAPPED, feed_open=False)),
-        ("dead_head", Control(400, 1, CAPPED, feed_open=False, changes={"bleed_m2": 0.0})),
-        ("off", Control(150, 0, OPEN)),
+        ("open", Control(60, 1, OPEN)),
+        ("contact", Control(100, 1, CONTACT)),
+        ("capped", Control(250, 1, CAPPED, feed_open=False)),
+        ("dead_head", Control(250, 1, CAPPED, feed_open=False, changes={"bleed_m2": 0.0})),
+        ("off", Control(5, 0, OPEN)),
     ],
 )
-def test_a_machine_settles_at_the_operating_point_of_the_model(
-    machine: Machine, state: steady.State, control: Control
-) -> None:
-    signals = plant(machine).run(control)
-    point = steady.solve(machine, state)
+def test_a_machine_settles_at_the_operating_point_of_the_model(state: steady.State, control: Control) -> None:
+    signals = plant(HEALTHY_AND_ILL, 2).run(control)
+    point = steady.solve(HEALTHY_AND_ILL, state)
     for name in ("vacuum_inlet_kpa", "vacuum_handpiece_kpa", "filter_dp_kpa", "exhaust_dp_kpa", "flow_lpm"):
-        assert signals[name][-1, 0] == pytest.approx(float(getattr(point, name)), rel=2e-3, abs=0.02), name
-    assert signals["motor_current_a"][-1, 0] == pytest.approx(float(point.motor_current_a), rel=1e-3, abs=1e-6)
+        np.testing.assert_allclose(signals[name][-1], getattr(point, name), rtol=2e-3, atol=0.02, err_msg=name)
+    np.testing.assert_allclose(signals["motor_current_a"][-1], point.motor_current_a, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(("canister_l", "rise_s", "release_s"), [(0.3, 0.7, 0.14), (1.0, 1.3, 0.24)])
@@ -51,9 +58,9 @@ def test_vacuum_rises_on_contact_and_is_released_on_lift_in_the_published_times(
     canister_l: float, rise_s: float, release_s: float
 ) -> None:
     device = plant(M1.with_(canister_m3=canister_l * 1e-3))
-    opened = device.run(Control(50, 1, OPEN))
-    treated = device.run(Control(150, 1, CONTACT))
-    lifted = device.run(Control(50, 1, OPEN))
+    opened = device.run(Control(20, 1, OPEN))
+    treated = device.run(Control(120, 1, CONTACT))
+    lifted = device.run(Control(30, 1, OPEN))
     low, vacuum = opened["vacuum_handpiece_kpa"][-1, 0], treated["vacuum_handpiece_kpa"][:, 0]
     assert reached_s(vacuum, low + 0.63 * (vacuum[-1] - low)) == pytest.approx(rise_s, rel=0.15)
     high, low = treated["vacuum_inlet_kpa"][-1, 0], opened["vacuum_inlet_kpa"][-1, 0]
@@ -69,15 +76,15 @@ def test_pump_down_of_1_3_litres_takes_the_published_time(displacement: float, s
 
 
 @pytest.mark.parametrize("side", ["leak_dirty_m2", "leak_clean_m2"])
-@pytest.mark.parametrize(("diameter_mm", "rate"), [(0.0, 0.0), (0.2, 0.3), (0.3, 0.7), (0.5, 2.0), (1.0, 7.8)])
-def test_a_stopped_machine_loses_vacuum_only_by_its_leaks(side: str, diameter_mm: float, rate: float) -> None:
-    machine = M1.with_(canister_m3=0.95e-3, bleed_m2=0.0, valve_leak=1e-10, **{side: hole_m2(diameter_mm)})
-    device = plant(machine)
+def test_a_stopped_machine_loses_vacuum_only_by_its_leaks(side: str) -> None:
+    leaks = hole_m2(np.array([0.0, 0.2, 0.3, 0.5, 1.0]))
+    machine = M1.with_(canister_m3=0.95e-3, bleed_m2=0.0, valve_leak=1e-10, **{side: leaks})
+    device = plant(machine, 5)
     device.run(Control(25, 1, CAPPED, feed_open=False))
-    vacuum = device.run(Control(60, 0, CAPPED, feed_open=False))["vacuum_inlet_kpa"][:, 0]
+    vacuum = device.run(Control(15, 0, CAPPED, feed_open=False))["vacuum_inlet_kpa"]
     lost = (vacuum[10] - vacuum[14]) / (4 * DT_S)
-    assert vacuum[10] > 35
-    assert lost == pytest.approx(rate, rel=0.1, abs=0.01)
+    assert vacuum[10].min() > 35
+    np.testing.assert_allclose(lost, [0.0, 0.3, 0.7, 2.0, 7.8], rtol=0.1, atol=0.01)
 
 
 def random_strokes(steps: int, count: int) -> Control:
@@ -111,7 +118,7 @@ def test_the_same_seed_gives_the_same_course_and_another_seed_another() -> None:
 
 def test_any_change_of_state_stays_finite_and_between_room_and_void() -> None:
     rng = np.random.default_rng(3)
-    count, steps = 64, 300
+    count, steps = 64, 150
     machine = M1.with_(
         filter_load=rng.uniform(0, 200, count),
         return_area=rng.uniform(0.0, 1.1, count),
@@ -157,39 +164,37 @@ def test_crystals_move_from_jar_to_canister_at_12_grams_a_minute() -> None:
     device = plant()
     device.run(Control(30, 1, CONTACT))
     before = device.jar_g[0]
-    device.run(Control(300, 1, CONTACT))
-    assert before - device.jar_g[0] == pytest.approx(6.0, rel=0.05)
+    device.run(Control(100, 1, CONTACT))
+    assert before - device.jar_g[0] == pytest.approx(2.0, rel=0.05)
     assert device.jar_g[0] + device.canister_g[0] == pytest.approx(500.0)
 
 
 def test_an_empty_jar_costs_vacuum_and_ends_the_feed_noise() -> None:
-    device = plant(M1, 1, Quirks(feed_noise_kpa=2.0))
-    device.run(Control(40, 1, CONTACT))
-    full = device.run(Control(300, 1, CONTACT))["vacuum_handpiece_kpa"]
-    device.jar_g[:] = 0.0
-    device.run(Control(40, 1, CONTACT))
-    empty = device.run(Control(300, 1, CONTACT))["vacuum_handpiece_kpa"]
-    assert full.std() == pytest.approx(2.0, rel=0.15)
-    assert empty.std() < 0.05
+    device = plant(M1, 40, Quirks(feed_noise_kpa=2.0))
+    device.jar_g[20:] = 0.0
+    vacuum = device.run(Control(120, 1, CONTACT))["vacuum_handpiece_kpa"][60:]
+    full, empty = vacuum[:, :20], vacuum[:, 20:]
+    assert full.std() == pytest.approx(2.0, rel=0.1)
+    assert empty.std() < 0.1
     assert full.mean() - empty.mean() == pytest.approx(3.5, abs=0.3)
 
 
 def test_a_jammed_feed_moves_hardly_a_crystal() -> None:
     device = plant()
-    device.run(Control(300, 1, CONTACT, changes={"feed_area": 0.2}))
-    assert 500.0 - device.jar_g[0] < 0.1
+    device.run(Control(100, 1, CONTACT, changes={"feed_area": 0.2}))
+    assert 500.0 - device.jar_g[0] < 0.03
 
 
 def test_the_pump_warms_towards_the_models_rise_and_cools_when_off() -> None:
-    device = plant(M1.with_(thermal_j_per_k=15.0))
-    warm = device.run(Control(300, 1, CONTACT))["pump_temp_c"]
+    device = plant(M1.with_(thermal_j_per_k=5.0))
+    warm = device.run(Control(150, 1, CONTACT))["pump_temp_c"]
     assert warm[-1, 0] - 20 == pytest.approx(float(steady.solve(M1, "contact").pump_rise_k), rel=0.02)
-    assert device.run(Control(150, 0, OPEN))["pump_temp_c"][-1, 0] < 22
+    assert device.run(Control(60, 0, OPEN))["pump_temp_c"][-1, 0] < 22
 
 
 def test_the_thermal_cut_out_stops_the_pump_and_lets_it_start_again_when_cool() -> None:
-    device = plant(M1.with_(thermal_j_per_k=15.0, cooling=4.0))
-    signals = device.run(Control(600, 1, CONTACT))
+    device = plant(M1.with_(thermal_j_per_k=5.0, cooling=4.0))
+    signals = device.run(Control(200, 1, CONTACT))
     running, temperature = signals["pump_on"][:, 0] > 0, signals["pump_temp_c"][:, 0]
     trip = int(np.argmin(running))
     assert temperature[trip] == pytest.approx(115, abs=2)
@@ -209,7 +214,7 @@ def test_without_mains_nothing_runs() -> None:
 def test_the_float_of_a_full_canister_shuts_the_handpiece_off() -> None:
     device = plant(HYDRA, 1, Quirks(crystal_loading=0.0, waste_m3_per_g=1e-6, has_float=True))
     device.canister_g[:] = 0.96 * 600
-    signals = device.run(Control(300, 1, CONTACT, fluid_g_per_s=0.2))
+    signals = device.run(Control(150, 1, CONTACT, fluid_g_per_s=0.2))
     assert signals["vacuum_handpiece_kpa"][-1, 0] < 1.0
     assert signals["vacuum_inlet_kpa"][-1, 0] > 75.0
     assert signals["flow_lpm"][-1, 0] < 0.5
@@ -217,13 +222,13 @@ def test_the_float_of_a_full_canister_shuts_the_handpiece_off() -> None:
 
 def test_a_regulator_with_play_depends_on_the_direction() -> None:
     device = plant(M1, 1, Quirks(hysteresis=0.05))
-    risen = device.run(Control(150, 1, CONTACT))["vacuum_inlet_kpa"][-1, 0]
-    device.run(Control(150, 1, CONTACT, changes={"feed_area": 0.5}))
-    fallen = device.run(Control(150, 1, CONTACT))["vacuum_inlet_kpa"][-1, 0]
+    risen = device.run(Control(100, 1, CONTACT))["vacuum_inlet_kpa"][-1, 0]
+    device.run(Control(60, 1, CONTACT, changes={"feed_area": 0.5}))
+    fallen = device.run(Control(100, 1, CONTACT))["vacuum_inlet_kpa"][-1, 0]
     assert fallen - risen > 0.3
 
 
 def test_a_polytropic_gas_answers_faster_and_settles_alike() -> None:
-    slow, fast = (plant(M1, 1, Quirks(polytropic=n)).run(Control(150, 1, CONTACT)) for n in (1.0, 1.2))
-    assert fast["vacuum_inlet_kpa"][8, 0] > slow["vacuum_inlet_kpa"][8, 0] + 1.0
-    assert fast["vacuum_inlet_kpa"][-1, 0] == pytest.approx(slow["vacuum_inlet_kpa"][-1, 0], abs=0.02)
+    vacuum = plant(M1, 2, Quirks(polytropic=two(1.0, 1.2))).run(Control(100, 1, CONTACT))["vacuum_inlet_kpa"]
+    assert vacuum[8, 1] > vacuum[8, 0] + 1.0
+    assert vacuum[-1, 1] == pytest.approx(vacuum[-1, 0], abs=0.05)

@@ -88,6 +88,13 @@ def test_a_pump_head_thermometer_lags() -> None:
     assert readings[-1] == pytest.approx(20 + 30 * (1 - np.exp(-1)), abs=0.8)
 
 
+def test_a_pause_ends_every_lag() -> None:
+    device = sensors()
+    device.measure(truth(1, pump_temp_c=80.0))
+    device.settle({name: values[0] for name, values in truth(1, pump_temp_c=22.0).items()})
+    assert device.measure(truth(1, pump_temp_c=22.0))["pump_temp_c"] == pytest.approx(22.0, abs=0.6)
+
+
 def test_ten_seconds_without_pump_take_the_zero() -> None:
     device = sensors(vacuum_inlet_kpa=QUIET)
     readings = device.measure(truth(120, pump_on=0, vacuum_inlet_kpa=0.0))[INLET][:, 0]
