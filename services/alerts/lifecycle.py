@@ -14,7 +14,7 @@ _NAMESPACE = uuid.UUID("7b1e0a52-2f0c-5e0e-9b2a-0d5c9a4f6b11")
 """Fixed for ever: alarm ids are derived from it."""
 
 SURE = 0.7
-"""Below this confidence no alarm is more severe than *service due*: check first."""
+"""Below this confidence no alarm becomes more severe than *service due*: check first."""
 UNSURE_SEVERITY = 2
 NEVER_CAPPED = frozenset({"over_vacuum"})
 """Hazards: waiting until it is certain would be worse than a look for nothing."""
@@ -43,15 +43,15 @@ def alarm_id(device_id: str, observation: Observation) -> uuid.UUID:
 
 def decide(device_id: str, alarm: Alarm | None, observation: Observation) -> Decision:
     """What an observation does to the alarm of its fault that is not closed (None: there is none)."""
-    severity = _severity(observation)
+    severity = _severity(observation, alarm)
     if severity is None:
         return _clear(alarm, observation)
     if alarm is None:
-        return Decision(_raise(device_id, observation), "raised", observation.reason)
+        return Decision(_raise(device_id, observation, severity), "raised", observation.reason)
     if alarm.standing == "cleared":
-        again = replace(_seen(alarm, observation), standing="raised", count=alarm.count + 1, cleared_at=None)
+        again = replace(_seen(alarm, observation, severity), standing="raised", count=alarm.count + 1, cleared_at=None)
         return Decision(replace(again, raised_at=observation.at), "reraised", f"is back: {observation.reason}")
-    seen = _seen(alarm, observation)
+    seen = _seen(alarm, observation, severity)
     if severity > alarm.severity:
         # Who acknowledged the milder fault has not seen this one.
         worse = replace(seen, standing="raised" if alarm.standing == "acknowledged" else alarm.standing)
@@ -61,12 +61,13 @@ def decide(device_id: str, alarm: Alarm | None, observation: Observation) -> Dec
     return Decision(seen, None, observation.reason)
 
 
-def _severity(observation: Observation) -> int | None:
-    """What the observation claims, as far as its confidence carries it."""
+def _severity(observation: Observation, alarm: Alarm | None) -> int | None:
+    """What the observation claims, as far as its confidence carries it; what was sure before stays."""
     severity = observation.severity
     if severity is None or observation.confidence >= SURE or observation.fault in NEVER_CAPPED:
         return severity
-    return min(severity, UNSURE_SEVERITY)
+    is_open = alarm is not None and alarm.standing != "cleared"
+    return min(severity, max(UNSURE_SEVERITY, alarm.severity if is_open and alarm else 0))
 
 
 def _detail(observation: Observation) -> dict[str, object]:
@@ -84,10 +85,7 @@ def _clear(alarm: Alarm | None, observation: Observation) -> Decision:
     return Decision(gone, "cleared", observation.reason)
 
 
-def _raise(device_id: str, observation: Observation) -> Alarm:
-    severity = _severity(observation)
-    if severity is None:
-        raise ValueError("nothing to raise")
+def _raise(device_id: str, observation: Observation, severity: int) -> Alarm:
     return Alarm(
         id=alarm_id(device_id, observation),
         component=observation.component,
@@ -105,10 +103,10 @@ def _raise(device_id: str, observation: Observation) -> Alarm:
     )
 
 
-def _seen(alarm: Alarm, observation: Observation) -> Alarm:
+def _seen(alarm: Alarm, observation: Observation, severity: int) -> Alarm:
     return replace(
         alarm,
-        severity=alarm.severity if (severity := _severity(observation)) is None else severity,
+        severity=severity,
         confidence=observation.confidence,
         last_at=max(alarm.last_at, observation.at),
         detector=observation.detector,

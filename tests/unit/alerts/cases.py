@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tests.unit.alerts.machine import Item, Machine
 
 _RATIOS = (0.2, 0.5, 0.7, 0.9, 1.3)
-_STEPS = ("block",) * 6 + ("session", "checkpoint", "drop")
+_LOADS = (0.0, 4.0, 12.0, 20.0)
+_STEPS = ("block",) * 4 + ("treatment",) * 3 + ("session", "checkpoint", "drop", "service")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ def make_case(random: Random) -> Case:
                 case "session":
                     machine.session("start", f"s{number}")
                     machine.session("end", f"s{number}", 60.0)
+                case "treatment":
+                    machine.treat(f"t{len(machine.log)}", load=random.choice(_LOADS))
+                case "service":
+                    machine.maintain(random.choice(["FILTER_INTAKE_REPLACED", "PUMP_KIT_REPLACED", "CANISTER_EMPTIED"]))
                 case "checkpoint":
                     machine.session("checkpoint", f"s{number}", 30.0)
                 case "drop":

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from math import sin
 from typing import Any, Literal, TypedDict
 
 from dermafleet.contracts.envelope import Header
 from dermafleet.contracts.records import Event, Session
 from dermafleet.contracts.telemetry import ClockState, Telemetry
 from dermafleet.contracts.topics import Kind
+from dermafleet.physics import steady
+from dermafleet.physics.machine import M1
 
 LIMIT_KPA = 5.0
 RATED_LPM = 30.0
@@ -37,6 +41,15 @@ class Item:
         if low[0] == self.epoch:
             low = (self.epoch, min(low[1], self.seq))
         return Header(epoch=self.epoch, seq=self.seq, low=low, head=head, now_boot="b", now_up=0)
+
+
+@cache
+def levels(state: steady.State, load: float) -> dict[str, float]:
+    """Settled values of the channels of a healthy M1 in this state."""
+    at = steady.solve(M1.with_(filter_load=load), state)
+    names = ("vacuum_inlet_kpa", "vacuum_handpiece_kpa", "filter_dp_kpa", "exhaust_dp_kpa", "flow_lpm")
+    measured = {name: float(getattr(at, name)) for name in (*names, "motor_current_a")}
+    return {**measured, "ambient_kpa": 101.325, "mains_v": 230.0, "pump_temp_c": 45.0, "ambient_temp_c": 20.0}
 
 
 @dataclass
@@ -99,6 +112,41 @@ class Machine:
             },
         )
         self.now_ms += count * self.step_ms
+        self._append("telemetry", telemetry)
+
+    def maintain(self, type: str) -> None:
+        """Service told at the machine."""
+        self.event("maintenance", {"type": type})
+
+    def treat(self, id: str, *, load: float, strokes: int = 8, in_block: int = 40) -> None:
+        """A short session at 5 Hz of a healthy M1 whose filter index is ``load`` + 1."""
+        still: list[tuple[steady.State, int]] = [("off", 8)]
+        stroke: list[tuple[steady.State, int]] = [("contact", 15), ("open", 5)]
+        working: list[tuple[steady.State, int]] = [("open", 30), *(stroke * strokes)]
+        self.session("start", id)
+        samples = [state for state, count in [*still, *working, *still] for _ in range(count)]
+        for first in range(0, len(samples), in_block):
+            self._measure(samples[first : first + in_block], load)
+        self.session("end", id, seconds=len(samples) / 5)
+
+    def _measure(self, states: Sequence[steady.State], load: float) -> None:
+        """One block at 5 Hz; the values differ a little from sample to sample, as sensors do."""
+        stamp, count = self._stamp(), len(states)
+        steps = [(self.now_ms // 200 + i) * 0.7 for i in range(count)]
+        settled = [levels(state, load) for state in states]
+        channels: dict[str, list[float | None]] = {
+            name: [at[name] + 0.004 * (1 + at[name]) * sin(step + k) for at, step in zip(settled, steps, strict=True)]
+            for k, name in enumerate(settled[0])
+        }
+        telemetry = Telemetry(
+            boot=stamp["boot"],
+            up=stamp["up"],
+            t0=stamp["at"],
+            clock="synced",
+            dt=[i * 200 for i in range(count)],
+            ch={**channels, "pump_on": [float(state != "off") for state in states], "setpoint_kpa": [40.0] * count},
+        )
+        self.now_ms += count * 200
         self._append("telemetry", telemetry)
 
     def _stamp(self) -> Stamp:
