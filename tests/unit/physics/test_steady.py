@@ -267,6 +267,20 @@ def test_a_set_point_out_of_reach_shuts_the_regulator() -> None:
     assert float(steady.bleed_for_contact(M1, 70.0)) == 0.0
 
 
+def test_contact_at_a_given_vacuum_is_contact_with_the_regulator_that_gives_it() -> None:
+    machine = M1.with_(filter_load=np.array([0.0, 9.0, 30.0]), return_area=0.5)
+    regulated = machine.with_(bleed_m2=steady.bleed_for_contact(machine, 35.0))
+    given, solved = steady.contact_at(machine, 35.0), steady.solve(regulated, "contact")
+    for field in fields(given):
+        np.testing.assert_allclose(
+            getattr(given, field.name), getattr(solved, field.name), rtol=1e-3, atol=1e-3, err_msg=field.name
+        )
+
+
+def test_contact_at_a_vacuum_out_of_reach_asks_the_regulator_for_less_than_nothing() -> None:
+    assert float(steady.contact_at(M1, 70.0).bleed_lpm) < 0
+
+
 def test_a_pump_switched_off_rests_at_ambient_pressure() -> None:
     point = steady.solve(M1.with_(leak_dirty_m2=LEAK_1_MM, valve_leak=1e-9), "off")
     for name in (HP, IN, DP, Q, AMP, "heat_w", "pump_rise_k"):

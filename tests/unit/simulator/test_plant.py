@@ -116,6 +116,14 @@ def test_the_same_seed_gives_the_same_course_and_another_seed_another() -> None:
     assert not np.array_equal(courses[0], courses[2])
 
 
+def test_a_machine_alone_runs_as_it_does_among_others() -> None:
+    loads = np.linspace(0.0, 30.0, 33)
+    among = plant(M1.with_(filter_load=loads), 33).run(Control(60, 1, CONTACT))
+    alone = plant(M1.with_(filter_load=loads[20])).run(Control(60, 1, CONTACT))
+    for name in SIGNALS:
+        np.testing.assert_allclose(among[name][:, 20], alone[name][:, 0], rtol=1e-9, atol=1e-12)
+
+
 def test_any_change_of_state_stays_finite_and_between_room_and_void() -> None:
     rng = np.random.default_rng(3)
     count, steps = 64, 150
