@@ -47,7 +47,7 @@ _TABLE = (
     Fault("feed_blocked", "x free area", 1.0, 0.43, "machine", _FEEDS, is_geometric=True),
     Fault("leak_dirty_side", "mm equivalent hole", 0.0, 1.0, "machine"),
     Fault("leak_clean_side", "mm equivalent hole", 0.0, 1.0, "machine"),
-    Fault("canister_full", "x capacity at the end of the treatment", 0.5, 1.2, "consumable", _FEEDS),
+    Fault("canister_full", "x capacity", 0.5, 1.2, "consumable", ("crystal",)),
     Fault("pump_worn", "x displacement", 1.0, 0.75, "machine"),
     Fault("pump_valve_leak", "1e-9 kg/s/Pa", 0.0, 2.4, "machine"),
     Fault("regulator_shut", "x opening as set", 1.0, 0.1, "machine", is_geometric=True),
@@ -84,12 +84,12 @@ DRIFT: Mapping[str, float] = {
     "motor_current_a": 0.08,
     "ambient_kpa": 3.0,
     "mains_v": 15.0,
-    "filter_dp_kpa": 0.6,
+    "filter_dp_kpa": 1.5,
     "pump_temp_c": 12.0,
     "ambient_temp_c": 8.0,
     "flow_lpm": 4.0,
     "vacuum_handpiece_kpa": 3.0,
-    "exhaust_dp_kpa": 0.5,
+    "exhaust_dp_kpa": 1.5,
 }
 """Offset of a drifted sensor at level 1, in the channel's unit."""
 
@@ -103,7 +103,8 @@ class Scheduled:
         level: in the fault's unit; None = the medium level.
         onset: session (0 = the first treatment) with which it begins.
         onset_s: seconds of pump time within that session, when it comes suddenly.
-        growing: sessions it takes to grow to its level; 0 = sudden.
+        growing: sessions it takes to grow to its level; 0 = within its first one.
+        growing_s: seconds of pump time it takes to grow within its first session; 0 = sudden.
         until: session with which it is gone (repaired); None = never.
         component: which circuit has it.
         channel: of a sensor fault; empty = drawn for each machine among those that its profile has.
@@ -114,6 +115,7 @@ class Scheduled:
     onset: int = 0
     onset_s: float = 0.0
     growing: int = 0
+    growing_s: float = 0.0
     until: int | None = None
     component: str = "main"
     channel: str = ""
@@ -134,9 +136,14 @@ class Scheduled:
         """The level during a session, after so many seconds of its pump time; None = not there."""
         if session < self.onset or (self.until is not None and session >= self.until):
             return None
-        if self.growing == 0:
-            return self.final_level if session > self.onset or pump_s >= self.onset_s else None
-        share = min((session - self.onset + 1) / self.growing, 1.0)
+        if self.growing > 0:
+            share = min((session - self.onset + 1) / self.growing, 1.0)
+        elif session > self.onset:
+            share = 1.0
+        elif pump_s < self.onset_s:
+            return None
+        else:
+            share = min((pump_s - self.onset_s) / self.growing_s, 1.0) if self.growing_s > 0 else 1.0
         return level_between(FAULTS[self.fault], self.final_level, share)
 
 

@@ -12,6 +12,7 @@ from dermafleet.contracts.channels import Profile, fitted
 from dermafleet.errors import SettingError
 from dermafleet.physics.filters import cake_unit_kg, specific_resistance
 from dermafleet.physics.machine import DIAMOND, HYDRA, M1, Machine
+from device_agent.simulator.draw import FILTER_M2, FINES_M
 
 Architecture = Literal["crystal", "diamond", "hydra"]
 
@@ -67,19 +68,19 @@ class Model:
     rated_index: float = 20.0
 
 
-_CAKE_G = 1000 * float(cake_unit_kg(float(M1.filter_r1), 50e-4, float(specific_resistance(10e-6))))
+CAKE_G = 1000 * float(cake_unit_kg(M1.filter_r1, FILTER_M2, specific_resistance(FINES_M)))
 """50 cm2 of filter and fines of 10 um: 0.47 g."""
 
-_CRYSTAL = Circuit(MAIN, M1, "crystal", 0.12, _CAKE_G, False, 0.2)
+_CRYSTAL = Circuit(MAIN, M1, "crystal", 0.12, CAKE_G, False, 0.2)
 _DIAMOND = Circuit(MAIN, DIAMOND, "diamond", 0.03, 0.15, True, 0.01)
-_HYDRA = Circuit(MAIN, HYDRA, "hydra", 0.004, _CAKE_G, False, 0.2)
+_HYDRA = Circuit(MAIN, HYDRA, "hydra", 0.004, CAKE_G, False, 0.2)
 
 MODELS: Mapping[str, Model] = {
     model.id: model
     for model in (
         Model("crystal-m1", (_CRYSTAL,)),
         Model("diamond", (_DIAMOND,)),
-        Model("hydra", (_HYDRA,), canister_g=1000.0, jar_g=800.0),
+        Model("hydra", (_HYDRA,), jar_g=800.0),
         Model(
             "crystal-duo",
             (_CRYSTAL, Circuit("second", DIAMOND, "diamond", 0.03, 0.15, True, 0.01)),

@@ -176,6 +176,7 @@ class Plant:
         white = self._rng.standard_normal(shape)
         if self._air is None:
             self._air = _at_rest(rows.ambient[0])
+        _follow_weather(self._air, rows.ambient[0])
         for at, row in enumerate(zip(*rows, strict=True)):
             self._step(_Rows._make(row), self._air, white[at])
             self._trace(trace, at)
@@ -363,6 +364,12 @@ def _rows(machines: Mapping[str, gas.Array], control: Control, shape: tuple[int,
 def _at_rest(ambient: gas.Array) -> Pressures:
     zero = np.zeros_like(ambient)
     return Pressures(ambient.copy(), ambient.copy(), ambient.copy(), ambient.copy(), zero, zero, zero)
+
+
+def _follow_weather(air: Pressures, ambient: gas.Array) -> None:
+    """The room's pressure has fallen since the last call: no machine keeps more than that."""
+    for name in ("handpiece", "canister", "inlet"):
+        setattr(air, name, np.minimum(getattr(air, name), ambient))
 
 
 def _signals(trace: Signals, rows: _Rows, machines: Mapping[str, gas.Array]) -> Signals:

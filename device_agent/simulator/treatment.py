@@ -19,7 +19,8 @@ SELF_TEST_LIMIT_KPA = 80.0
 _FULL_LENGTH_S = 600.0
 """Sessions shorter than this have shorter warm-ups and pauses, so that strokes still fill them."""
 
-_MAX_SEAL = 0.997
+_BEST_SEAL = 0.012
+"""How much better than usual a tip can seal: its rim is never perfect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Operator:
 
     Attributes:
         contact_s, lift_s: means of a stroke and of the lift after it.
-        seal, seal_spread: share of the tip closed on skin, mean and standard deviation over strokes.
+        seal, seal_spread, seal_best: share of the tip closed on skin: mean, standard deviation over strokes, most.
         sloppy: share of strokes with a poor seal.
         dwell: share of strokes that rest on one spot for more than 4 s.
         setpoint_kpa, setpoint_spread: usual vacuum and how far it is changed within a treatment.
@@ -40,6 +41,7 @@ class Operator:
     lift_s: float
     seal: float
     seal_spread: float
+    seal_best: float
     sloppy: float
     dwell: float
     setpoint_kpa: float
@@ -95,6 +97,7 @@ def draw_operator(random: Generator, *, seal: float = 0.98, poor: bool = False) 
         lift_s=uniform(0.5, 1.2),
         seal=seal - (uniform(0.08, 0.16) if poor else uniform(-0.006, 0.010)),
         seal_spread=0.03 if poor else uniform(0.006, 0.015),
+        seal_best=seal + _BEST_SEAL,
         sloppy=uniform(0.4, 0.7) if poor else uniform(0.0, 0.12),
         dwell=uniform(0.0, 0.04),
         setpoint_kpa=uniform(28, 42),
@@ -143,7 +146,7 @@ def _stroke(seal: NDArray[np.float64], operator: Operator, random: Generator) ->
     sloppy = random.uniform(0, 1, count) < operator.sloppy
     quality[sloppy] -= random.uniform(0.02, 0.10, int(sloppy.sum()))
     lengths = np.rint(np.column_stack((contact, lift)) * RATE_HZ).astype(int).ravel()
-    values = np.column_stack((np.clip(quality, 0.5, _MAX_SEAL), np.zeros(count))).ravel()
+    values = np.column_stack((np.clip(quality, 0.5, operator.seal_best), np.zeros(count))).ravel()
     strokes = np.repeat(values, lengths)[: len(seal)]
     seal[: len(strokes)] = strokes
 
@@ -180,13 +183,13 @@ def self_test() -> Script:
     )
 
 
-def count_strokes(script: Script, *, upto: int | None = None) -> Strokes:
-    """Totals of the first ``upto`` samples."""
-    contact = script.contact[:upto]
+def count_strokes(script: Script, *, since: int = 0, upto: int | None = None) -> Strokes:
+    """Totals of the samples from one on, up to another."""
+    contact = script.contact[since:upto]
     edges = np.flatnonzero(np.diff(np.concatenate(([0], contact.view(np.int8), [0]))))
     lengths = edges[1::2] - edges[::2]
     return Strokes(
-        pump_s=float(script.pump_on[:upto].sum()) / RATE_HZ,
+        pump_s=float(script.pump_on[since:upto].sum()) / RATE_HZ,
         contact_s=float(contact.sum()) / RATE_HZ,
         strokes=len(lengths),
         longest_dwell_s=float(lengths.max(initial=0)) / RATE_HZ,

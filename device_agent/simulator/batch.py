@@ -1,0 +1,264 @@
+"""A batch of machines through their days, activity by activity at the same time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_agent.simulator import clinic, treatment
+from device_agent.simulator.circuits import Circuits
+from device_agent.simulator.inputs import TYPE_TIP_MM, Activity, Inputs, Row
+from device_agent.simulator.life import Life, begin
+from device_agent.simulator.machines import Machines
+from device_agent.simulator.plan import Plan
+from device_agent.simulator.plant import Signals
+from device_agent.simulator.stretches import PERIOD_MS, Record, Stretch, maintenance, session_records
+from device_agent.simulator.treatment import RATE_HZ, Operator, Script
+from device_agent.simulator.truth import TrueFault
+
+_ON_BEFORE_OPENING_MS = 15 * 60_000
+_SELF_TEST_AFTER_MS = 120_000
+_FIRST_CLIENT_AFTER_MS = 5 * 60_000
+_BETWEEN_MS = 120_000
+_REBOOT_MS = 90_000
+_OVER_VACUUM_KPA, _OVER_SETPOINT_KPA = 65.0, 10.0
+_TIP_CHANGED = 0.15
+"""Share of treatments for which another tip than the operator's usual one is fitted."""
+
+
+@dataclass(slots=True)
+class _Day:
+    """One opening day of one machine, Unix ms.
+
+    Attributes:
+        self_test_ms: None = nobody tests today.
+        starts_ms: of the treatments, at the earliest.
+        busy_until_ms: end of the last activity's samples.
+    """
+
+    self_test_ms: int | None
+    starts_ms: list[int]
+    closes_ms: int
+    busy_until_ms: int
+
+
+class Batch:
+    """Some machines of one plan."""
+
+    def __init__(self, plan: Plan, seeds: Sequence[int]) -> None:
+        self._plan = plan
+        self._lives = [begin(plan, seed) for seed in seeds]
+        self._rows: list[Row] = [(life, index) for life in self._lives for index in range(len(life.circuits))]
+        self._first_row = {life.seed: number for number, (life, index) in enumerate(self._rows) if index == 0}
+        self._machines = Machines(self._rows)
+        self._circuits = Circuits(self._rows, self._machines.plant, self._machines.drawn)
+        self._dates = [clinic.open_days(life.clinic, plan.first_day, plan.days) for life in self._lives]
+        self._days: dict[int, _Day] = {}
+
+    def run(self) -> Iterator[Stretch]:
+        """All days."""
+        for number in range(self._plan.days):
+            self._open(number)
+            yield from self._self_tests()
+            for slot in range(max((len(day.starts_ms) for day in self._days.values()), default=0)):
+                yield from self._treatments(slot)
+
+    def _open(self, number: int) -> None:
+        """Switch the machines on in the morning of each one's n-th day."""
+        for life, dates in zip(self._lives, self._dates, strict=True):
+            opens = clinic.opening_ms(life.clinic, dates[number])
+            closes = opens + round((life.clinic.closes - life.clinic.opens) * 3_600_000)
+            on = opens - _ON_BEFORE_OPENING_MS + int(life.random.integers(0, 300_000))
+            before = self._days.get(life.seed)
+            if before is not None:
+                self._circuits.rest({life.seed: (on - before.busy_until_ms) / 1000})
+            life.switch_on(on)
+            least, most = self._plan.sessions_per_day
+            count = int(life.random.integers(least, most + 1))
+            shares = (np.arange(count) + life.random.uniform(0.05, 0.3, count)) / max(count, 1)
+            starts = (opens + (closes - opens) * shares).astype(int).tolist()
+            earliest = on + _FIRST_CLIENT_AFTER_MS
+            is_tested = life.random.uniform() < self._plan.self_tests
+            self._days[life.seed] = _Day(
+                self_test_ms=on + _SELF_TEST_AFTER_MS if is_tested else None,
+                starts_ms=[max(start, earliest) for start in starts],
+                closes_ms=closes,
+                busy_until_ms=on,
+            )
+
+    def _self_tests(self) -> Iterator[Stretch]:
+        activities = {}
+        for life in self._lives:
+            at_ms = self._days[life.seed].self_test_ms
+            if at_ms is not None:
+                script = treatment.self_test()
+                count, length = len(life.circuits), len(script)
+                activities[life.seed] = Activity(
+                    life,
+                    at_ms,
+                    "self_test",
+                    life.treatments,
+                    (script,) * count,
+                    (0.0,) * count,
+                    TYPE_TIP_MM,
+                    length,
+                    0,
+                    0,
+                )
+        if activities:
+            self._rest(activities)
+            inputs, signals = self._circuits.self_test(activities, _earliest(activities))
+            yield from self._stretches(activities, inputs, signals)
+
+    def _treatments(self, slot: int) -> Iterator[Stretch]:
+        activities = {}
+        for life in self._lives:
+            day = self._days[life.seed]
+            if slot < len(day.starts_ms):
+                at_ms = max(day.starts_ms[slot], day.busy_until_ms + _BETWEEN_MS)
+                activities[life.seed] = self._treatment(life, at_ms)
+        self._rest(activities)
+        inputs, signals = self._circuits.treat(activities, _earliest(activities))
+        yield from self._stretches(activities, inputs, signals)
+
+    def _treatment(self, life: Life, at_ms: int) -> Activity:
+        """The next treatment of a machine, with what is done to the machine before."""
+        session = life.treatments
+        life.treatments += 1
+        life.events = [maintenance(life, kind, at_ms - _BETWEEN_MS // 2) for kind in life.prepare(session)]
+        operator = life.operator(session)
+        pump_s = self._plan.pump_s * life.random.uniform(0.9, 1.1)
+        changes = (2, 5) if self._plan.nuisances else (0, 0)
+        script = treatment.treatment(operator, pump_s, life.random, changes=changes)
+        length = len(script)
+        pump_end = int(script.pump_on.sum())
+        for each in life.schedule:
+            if each.fault == "power_cut" and each.onset == session:
+                length = round(each.onset_s * RATE_HZ) or length // 2
+        return Activity(
+            life=life,
+            at_ms=at_ms,
+            purpose="treatment",
+            session=session,
+            scripts=_share(script, life),
+            dust_g=tuple(life.draw_dust_g(index) for index in range(len(life.circuits))),
+            tip_mm=self._tip_mm(operator, life),
+            length=length,
+            pump_end=pump_end,
+            end=pump_end,
+        )
+
+    def _tip_mm(self, operator: Operator, life: Life) -> float:
+        tips = life.circuits[0].circuit.tips_mm
+        if not self._plan.nuisances:
+            return tips[0]
+        changed = life.random.uniform() < _TIP_CHANGED
+        return tips[int(life.random.integers(len(tips)))] if changed else tips[operator.tip]
+
+    def _rest(self, activities: Mapping[int, Activity]) -> None:
+        """Let the machines cool since their last activity."""
+        gaps = {seed: (each.at_ms - self._days[seed].busy_until_ms) / 1000 for seed, each in activities.items()}
+        self._circuits.rest(gaps)
+
+    def _stretches(self, activities: Mapping[int, Activity], inputs: Inputs, signals: Signals) -> Iterator[Stretch]:
+        """What each machine has sent of an activity; moves its day on."""
+        measured = self._machines.measure(signals, inputs, activities)
+        over = _over_vacuum(signals, inputs)
+        for seed, activity in activities.items():
+            row, life = self._first_row[seed], activity.life
+            records: list[tuple[int, Record]] = [(0, each) for each in life.events]
+            life.events = []
+            records += session_records(activity, life.next_session_id(), inputs.setpoint_kpa[:, row])
+            yield Stretch(
+                device_id=life.device_id,
+                boot=life.boot.id,
+                up_ms=activity.at_ms - life.boot.at_ms,
+                at_ms=activity.at_ms + PERIOD_MS * np.arange(activity.length, dtype=np.int64),
+                channels={
+                    name: measured[standard][row + index, : activity.length]
+                    for index, circuit in enumerate(life.circuits)
+                    for standard, name in life.channels[circuit.circuit.component].items()
+                },
+                records=tuple(records),
+                truth=(*_truth(activity), *_crossings(activity, over[:, row : row + len(life.circuits)])),
+                filter_index=float(signals["filter_index"][activity.length - 1, row]),
+            )
+            self._move_on(activity)
+
+    def _move_on(self, activity: Activity) -> None:
+        life, day = activity.life, self._days[activity.life.seed]
+        day.busy_until_ms = activity.at_ms + activity.length * PERIOD_MS
+        for index in range(len(life.circuits)):
+            life.wear(index, activity.pump_end / RATE_HZ)
+        if life.unfinished is not None:
+            life.events, life.unfinished = [life.unfinished], None
+            day.busy_until_ms += _REBOOT_MS
+            life.switch_on(day.busy_until_ms - 30_000)
+
+
+def _self_test(life: Life, at_ms: int) -> Activity:
+    """A self-test of all circuits; how long it is shows while it runs."""
+    script, count = treatment.self_test(), len(life.circuits)
+    return Activity(
+        life=life,
+        at_ms=at_ms,
+        purpose="self_test",
+        session=life.treatments,
+        scripts=(script,) * count,
+        dust_g=(0.0,) * count,
+        tip_mm=TYPE_TIP_MM,
+        length=0,
+        pump_end=0,
+        end=0,
+    )
+
+
+def _earliest(activities: Mapping[int, Activity]) -> int:
+    return min(each.at_ms for each in activities.values())
+
+
+def _share(script: Script, life: Life) -> tuple[Script, ...]:
+    """One script per circuit: all pumps run, and the handpieces are used one after the other."""
+    count = len(life.circuits)
+    if count == 1:
+        return (script,)
+    part = np.minimum(np.arange(len(script)) * count // max(int(script.pump_on.sum()), 1), count - 1)
+    usual = float(life.circuits[0].circuit.design.seal)
+    return tuple(
+        replace(
+            script,
+            seal=np.where(
+                (part == index) & (script.seal > 0), script.seal + float(each.circuit.design.seal) - usual, 0.0
+            ),
+        )
+        for index, each in enumerate(life.circuits)
+    )
+
+
+def _truth(activity: Activity) -> tuple[TrueFault, ...]:
+    pump_s = activity.pump_end / RATE_HZ if activity.purpose == "treatment" else 0.0
+    activity.life.note_onsets(activity.session, activity.at_ms, pump_s)
+    return activity.life.truth(activity.session, pump_s)
+
+
+def _over_vacuum(signals: Signals, inputs: Inputs) -> NDArray[np.bool_]:
+    """Whether the handpiece is beyond what it may be, (steps, rows); a capped tip is a test."""
+    vacuum = signals["vacuum_handpiece_kpa"]
+    steps = len(vacuum)
+    limit = np.minimum(_OVER_VACUUM_KPA, inputs.setpoint_kpa[:steps] + _OVER_SETPOINT_KPA)
+    result: NDArray[np.bool_] = (vacuum > limit) & ~inputs.pinched[:steps]
+    return result
+
+
+def _crossings(activity: Activity, over: NDArray[np.bool_]) -> Iterator[TrueFault]:
+    """Over-vacuum of at least a second: the first crossing on each circuit, at its sample."""
+    for index, life in enumerate(activity.life.circuits):
+        column = over[: activity.length, index]
+        if not column.any():
+            continue
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], column.view(np.int8), [0]))))
+        long = np.flatnonzero(edges[1::2] - edges[::2] >= RATE_HZ)
+        if len(long):
+            at_ms = activity.at_ms + int(edges[2 * long[0]]) * PERIOD_MS
+            yield TrueFault("over_vacuum", life.circuit.component, 1.0, at_ms)
