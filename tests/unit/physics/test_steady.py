@@ -11,16 +11,8 @@ from dermafleet.physics import steady
 from dermafleet.physics.gas import STANDARD_PRESSURE_PA, Array, hole_m2
 from dermafleet.physics.machine import DIAMOND, EMPTY_JAR_FEED, M1, Machine
 
-SENSOR_ERROR = {
-    "vacuum_handpiece_kpa": 0.35,
-    "vacuum_inlet_kpa": 0.35,
-    "filter_dp_kpa": 0.05,
-    "pump_flow_lpm": 0.3,
-    "motor_current_a": 0.005,
-    "pump_rise_k": 1.0,
-    "exhaust_dp_kpa": 0.05,
-}
-"""What a sensor cannot tell apart: a figure of the tables may differ by 5 % or by this, whichever is more."""
+NOTHING = 0.05
+"""A figure of the tables holds within 5 %; where it is 0, within this, in kPa or L/min."""
 
 HP, IN, DP, Q, AMP = "vacuum_handpiece_kpa", "vacuum_inlet_kpa", "filter_dp_kpa", "pump_flow_lpm", "motor_current_a"
 
@@ -102,7 +94,7 @@ SIGNATURES: dict[str, Row] = {
         NOMINAL_V,
         {
             "contact": {HP: 27.5, IN: 28.0, DP: 0.31, Q: 22.3},
-            "open": {IN: 2.35, Q: 31.2},
+            "open": {Q: 31.2},
             "capped": {IN: 60.5},
             "dead_head": {IN: 75.0},
         },
@@ -201,7 +193,7 @@ LADDER = (
 
 def assert_matches(point: steady.Operating, expected: dict[str, float]) -> None:
     for name, figure in expected.items():
-        tolerance = max(0.05 * figure, SENSOR_ERROR[name])
+        tolerance = 0.05 * figure or NOTHING
         assert float(getattr(point, name)) == pytest.approx(figure, abs=tolerance), name
 
 
@@ -215,6 +207,11 @@ def test_every_fault_has_the_signature_of_the_table(name: str) -> None:
     machine, ambient_pa, mains_v, states = SIGNATURES[name]
     for state, expected in states.items():
         assert_matches(steady.solve(machine, state, ambient_pa, mains_v), expected)  # type: ignore[arg-type]
+
+
+def test_a_clean_leak_leaves_the_open_vacuum_as_it_is_within_the_error_of_its_sensor() -> None:
+    leaking = steady.solve(M1.with_(leak_clean_m2=LEAK_1_MM), "open")
+    assert float(leaking.vacuum_inlet_kpa) == pytest.approx(2.35, abs=0.35)
 
 
 @pytest.mark.parametrize(("index", "contact_dp", "open_dp", "open_vacuum"), LADDER)
