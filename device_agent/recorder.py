@@ -13,11 +13,12 @@ from dermafleet.contracts.records import MAINTENANCE, Counters, Event, Screening
 from dermafleet.contracts.status import MachineState
 from dermafleet.contracts.telemetry import MAX_SPAN_MS, Telemetry
 from dermafleet.contracts.vocabulary import screening_outcome
+from device_agent.circuits import Circuits
 from device_agent.clock import Instant
 from device_agent.drivers import Operator, Sample, Values
 from device_agent.entries import NO_FACTS, Facts
 from device_agent.screening import TALLY, TURNED_AWAY, Tally, write_tally
-from device_agent.sessions import SessionRules, SessionTracker, pump_is_on
+from device_agent.sessions import SessionRules, SessionTracker
 
 MAX_WAITING = 256
 """Cut entries waiting for the disk, about ten minutes at 2 s; then sampling pauses until the disk is back."""
@@ -94,6 +95,7 @@ class Recorder:
         self.latest: dict[str, float | None] = {}
         self.samples_kept = 0
         self._rates = rates
+        self._circuits = Circuits()
         self._rules = rules
         self._tracker = SessionTracker(rules) if rules else None
         self._tally = Tally(rules.privacy if rules else "machine-only")
@@ -125,7 +127,7 @@ class Recorder:
         self._last = sample.when
         self.latest = dict(sample.values)
         self._close_day(sample.when)
-        pump_on = pump_is_on(sample.values)
+        pump_on = self._circuits.read(sample.values).pump_on
         if pump_on != self._pump_on:
             self._pump_on = pump_on
             self.cut()

@@ -23,14 +23,11 @@ from dermafleet.contracts.records import (
 from dermafleet.contracts.telemetry import decode_telemetry
 from dermafleet.contracts.vocabulary import VERSION
 from dermafleet.errors import InvalidEntry
+from device_agent.circuits import Circuits
 from device_agent.clock import Instant
 from device_agent.contact import Contact, Histogram
 from device_agent.counters import Jar, Life
-from device_agent.drivers import Operator, Sample, Values
-
-PUMP_CURRENT_A = 0.2
-PUMP_VACUUM_KPA = 1.5
-"""Where ``pump_on`` is not measured: the magnetising current alone is 0.4 A, the open tip 2.4 kPa."""
+from device_agent.drivers import Operator, Sample
 
 MAX_GAP_MS = 5_000
 """A longer pause between samples is not counted as pump or contact time: nobody watched."""
@@ -108,6 +105,7 @@ class SessionTracker:
         self._last: Instant | None = None
         self._pump_on = False
         self._pump_seen: Instant | None = None
+        self._circuits = Circuits()
         self._contact = Contact()
         self._contact_up: int | None = None
         self._setpoint_kpa: float | None = None
@@ -146,11 +144,13 @@ class SessionTracker:
         """Take a sample; returns what it begins, reaches or ends. Times: the sample's, an end: the pump's last."""
         when = sample.when
         gap_ms = self._gap_ms(when)
-        was_on, self._pump_on = self._pump_on, pump_is_on(sample.values)
+        reading = self._circuits.read(sample.values)
+        was_on, self._pump_on = self._pump_on, reading.pump_on
+        self._setpoint_kpa = reading.setpoint_kpa
         if self._pump_on and not was_on:
             self.life.pump_starts += 1
             self._contact.reset()
-        is_new = self._count(sample, gap_ms if was_on else 0)
+        is_new = self._count(sample, reading.vacuum_kpa, gap_ms if was_on else 0)
         steps = self._progress(when) if self._totals is not None else self._find_start(when, is_new)
         if self._pump_on:
             self._pump_seen = when
@@ -189,10 +189,10 @@ class SessionTracker:
             _note_setpoint(self._totals, self._setpoint_kpa, when.up)
         return self._step("start", when)
 
-    def _count(self, sample: Sample, gap_ms: int) -> bool:
+    def _count(self, sample: Sample, vacuum_kpa: float | None, gap_ms: int) -> bool:
         """Count one sample; True when a contact begins with it."""
-        values, life, totals = sample.values, self.life, self._totals
-        used_g = self._jar.step(jar_g := values.get("crystal_jar_g"), pump_on=self._pump_on)
+        life, totals = self.life, self._totals
+        used_g = self._jar.step(jar_g := sample.values.get("crystal_jar_g"), pump_on=self._pump_on)
         life.crystals_g += used_g
         if totals is not None and jar_g is not None:
             totals.crystals_g = (totals.crystals_g or 0.0) + used_g
@@ -203,8 +203,7 @@ class SessionTracker:
         life.pump_s += gap_s
         if totals is not None:
             totals.pump_s += gap_s
-        vacuum, self._setpoint_kpa = contact_vacuum(values), values.get("setpoint_kpa")
-        return vacuum is not None and self._count_contact(vacuum, sample.when.up, gap_ms)
+        return vacuum_kpa is not None and self._count_contact(vacuum_kpa, sample.when.up, gap_ms)
 
     def _count_contact(self, vacuum: float, up: int, gap_ms: int) -> bool:
         contact, totals, gap_s = self._contact, self._totals, gap_ms / 1000
@@ -279,21 +278,6 @@ class SessionTracker:
             **self._totals.fields(),
             **said,
         )
-
-
-def pump_is_on(values: Values) -> bool:
-    """Measured where there is a signal, else derived from current or vacuum."""
-    if (measured := values.get("pump_on")) is not None:
-        return measured >= 0.5
-    if (current := values.get("motor_current_a")) is not None:
-        return current > PUMP_CURRENT_A
-    return (values.get("vacuum_inlet_kpa") or 0.0) > PUMP_VACUUM_KPA
-
-
-def contact_vacuum(values: Values) -> float | None:
-    """The vacuum that shows contact: at the handpiece where it is measured, since a clog does not raise it there."""
-    handpiece = values.get("vacuum_handpiece_kpa")
-    return values.get("vacuum_inlet_kpa") if handpiece is None else handpiece
 
 
 def _note_setpoint(totals: Totals, setpoint_kpa: float, up: int) -> None:

@@ -70,6 +70,27 @@ def test_the_running_agent_answers_on_its_socket(tmp_path: Path) -> None:
     assert ask(folder, "status") is None
 
 
+def test_hours_are_imported_while_the_agent_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened(tmp_path).close()
+    folder = ["--data-dir", str(tmp_path)]
+    main(["counters", "--json", *folder])
+    assert json.loads(capsys.readouterr().out) is None
+    (tmp_path / "hours.json").write_text('{"pump_s": 1260000}')
+    main(["counters", "--json", "--import", str(tmp_path / "hours.json"), *folder])
+    assert json.loads(capsys.readouterr().out)["pump_s"] == 1_260_000
+    running = opened(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["counters", "--import", str(tmp_path / "hours.json"), *folder])
+    assert "in use by another agent" in capsys.readouterr().err
+    running.close()
+
+
+def test_nobody_is_told_where_no_agent_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["tell", "purpose=cleaning", "--data-dir", str(tmp_path)])
+    assert "no agent runs here" in capsys.readouterr().err
+
+
 def test_the_agent_loads_nothing_of_the_server() -> None:
     heavy = {"numpy", "pydantic", "sqlalchemy", "fastapi", "structlog", "typer", "psycopg", "device_agent.simulator"}
     code = f"import sys, device_agent.cli; print(sorted({heavy!r} & set(sys.modules)))"

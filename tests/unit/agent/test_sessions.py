@@ -7,9 +7,10 @@ import pytest
 
 from dermafleet.contracts.records import Session, decode_session, encode_record
 from dermafleet.contracts.telemetry import Telemetry, encode_telemetry
+from device_agent.circuits import Circuits
 from device_agent.counters import Life
 from device_agent.drivers import Operator
-from device_agent.sessions import SessionRules, SessionTracker, end_after_power_loss, pump_is_on
+from device_agent.sessions import SessionRules, SessionTracker, end_after_power_loss
 from tests.unit.agent.build import instant, sample
 
 RULES = SessionRules(off_ms=30_000, longest_ms=3_600_000, checkpoint_ms=60_000)
@@ -174,10 +175,19 @@ def test_each_step_tells_what_the_machine_did_in_its_life() -> None:
 
 
 def test_pump_is_derived_where_it_is_not_measured() -> None:
-    assert pump_is_on({"motor_current_a": 0.5})
-    assert not pump_is_on({"motor_current_a": 0.0, "vacuum_inlet_kpa": 50.0})
-    assert pump_is_on({"vacuum_inlet_kpa": 2.4})
-    assert not pump_is_on({"vacuum_inlet_kpa": None})
+    assert Circuits().read({"motor_current_a": 0.5}).pump_on
+    assert not Circuits().read({"motor_current_a": 0.0, "vacuum_inlet_kpa": 50.0}).pump_on
+    assert Circuits().read({"vacuum_inlet_kpa": 2.4}).pump_on
+    assert not Circuits().read({"vacuum_inlet_kpa": None}).pump_on
+
+
+def test_a_treatment_with_another_circuit_of_the_machine_is_a_session_too() -> None:
+    machine = Play()
+    for phase in TREATMENT:
+        machine.run((phase[0], 0.0, 0.0), second_pump_on=phase[1], second_vacuum_handpiece_kpa=phase[2])
+    end = machine.steps[-1]
+    assert (end.op, end.strokes, end.outcome, end.vacuum_max_kpa) == ("end", 2, "completed", 40)
+    assert machine.tracker.life.pump_starts == 1
 
 
 def open_session() -> Session:
