@@ -90,13 +90,15 @@ def _roll(state: State, window: int) -> None:
     low, middle, high = ((np.searchsorted(cumulated, shares) + 0.5) * BIN).tolist()
     if high - low >= APART:
         state.lows = [*state.lows[1 - LATER_RISE :], low]
-        if low < state.open:
+        if low < state.open or low > state.open + STEADY:
+            # Where both states were there and the level known so far was not, a filter or a hose is blocked.
             state.open = low
-        elif len(state.lows) == LATER_RISE or low > state.open + STEADY:
-            # Both states were there, and the open level known so far was not: a filter or a hose is blocked.
+        elif len(state.lows) == LATER_RISE:
             state.open = min(state.lows)
         state.contact = high
-    elif middle <= state.open + STEADY:
-        state.open, state.lows = middle, []
+        return
+    state.lows = []
+    if middle <= state.open + STEADY:
+        state.open = middle
     else:
         state.contact = max(middle, state.open + APART)

@@ -101,7 +101,7 @@ def test_one_sample_a_second_still_tells_the_states() -> None:
 
 def test_a_capped_tip_is_recognised_without_a_self_test() -> None:
     for profile in ("full", "minimal"):
-        bench = Bench(profile=profile).run("open", 10).treat(3).run("capped", 10).run("open", 3)  # type: ignore[arg-type]
+        bench = Bench(profile=profile).run("open", 10).treat(3).run("capped", 10).run("open", 3)
         capped = [s for s in segments_of(bench.block()) if s.state == "capped"]
         assert len(capped) == 1
         assert capped[0].mean["vacuum_inlet_kpa"] == pytest.approx(78.6, abs=0.8)
