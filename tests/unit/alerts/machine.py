@@ -118,7 +118,7 @@ class Machine:
         """Service told at the machine."""
         self.event("maintenance", {"type": type})
 
-    def treat(self, id: str, *, load: float, strokes: int = 8, in_block: int = 40) -> None:
+    def treat(self, id: str, *, load: float, strokes: int = 5, in_block: int = 60) -> None:
         """A short session at 5 Hz of a healthy M1 whose filter index is ``load`` + 1."""
         still: list[tuple[steady.State, int]] = [("off", 8)]
         stroke: list[tuple[steady.State, int]] = [("contact", 15), ("open", 5)]
