@@ -91,6 +91,7 @@ export function sessions(n, from, to) {
       contact_s: 410,
       strokes: 212,
       longest_dwell_s: 3.1,
+      purpose: at % (40 * MINUTE) ? "treatment" : "cleaning",
     });
   }
   return data;
