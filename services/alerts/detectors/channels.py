@@ -9,6 +9,7 @@ stands.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -153,6 +154,24 @@ def trusted(state: State, block: Block) -> Block:
                 is_suspect &= block.at_ms < until
             channels[name] = np.where(is_suspect, np.nan, channels[name])
     return replace(block, channels=channels)
+
+
+def judge_latest(
+    latest: Mapping[str, float | None], context: Context, *, at: datetime, origin: Origin, component: str = MAIN
+) -> list[Observation]:
+    """Which channels of a status message are outside their plausible range; one that is absent may not be sent.
+
+    Returns:
+        one opinion on the rail fault, severity None = all are plausible; nothing if there are no values.
+    """
+    fit = {channel.name: channel for channel in fitted(context.profile)}
+    values = {name: value for name, value in latest.items() if name in fit and value is not None}
+    if not values:
+        return []
+    names = [name for name in NAMES if name in values and not fit[name].low - 0.1 <= values[name] <= fit[name].high]
+    judged_by = "vacuum_handpiece_kpa" if "vacuum_handpiece_kpa" in latest else "vacuum_inlet_kpa"
+    severity = (3 if judged_by in names else 2) if names else 0
+    return [_observation(component, RAIL, severity, names, (at, origin, 0.7))]
 
 
 def reset(state: State, record_type: str) -> None:
@@ -398,22 +417,27 @@ def _tell(state: State, component: str, at_ms: int, origin: Origin) -> list[Obse
         if state.told.get(fault, (0, [])) == (severity, names):
             continue
         state.told[fault] = (severity, names)
-        detail: dict[str, Value] = {"channel": names[0], "channels": names} if names else {}
-        found.append(
-            Observation(
-                component=component,
-                fault=fault,
-                severity=severity or None,
-                at=utc(at_ms),
-                origin=origin,
-                confidence=_CONFIDENCE[fault],
-                detector="channels",
-                detector_version=VERSION,
-                reason=f"{', '.join(names)} {_SAYS[fault]}" if names else "all channels are plausible again",
-                detail=detail,
-            )
-        )
+        found.append(_observation(component, fault, severity, names, (utc(at_ms), origin, _CONFIDENCE[fault])))
     return found
+
+
+def _observation(
+    component: str, fault: str, severity: int, names: list[str], when: tuple[datetime, Origin, float]
+) -> Observation:
+    at, origin, confidence = when
+    detail: dict[str, Value] = {"channel": names[0], "channels": names} if names else {}
+    return Observation(
+        component=component,
+        fault=fault,
+        severity=severity or None,
+        at=at,
+        origin=origin,
+        confidence=confidence,
+        detector="channels",
+        detector_version=VERSION,
+        reason=f"{', '.join(names)} {_SAYS[fault]}" if names else "all channels are plausible again",
+        detail=detail,
+    )
 
 
 def _severity(state: State, fault: str, name: str) -> int:
