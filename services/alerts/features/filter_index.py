@@ -79,7 +79,7 @@ def take(
 
 
 def take_open(state: State, segment: Segment, since_ms: int, machine: Machine, at: nominal.Conditions) -> None:
-    """Show an open segment that began ``since_ms`` into the session; changes ``state``. Not used if flow is measured."""
+    """Show an open segment that began ``since_ms`` into the session; changes ``state``. Unused if flow is measured."""
     means = segment.mean
     if "flow_lpm" in means or "filter_dp_kpa" not in means or "vacuum_inlet_kpa" not in means:
         return
