@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB
 
 from dermafleet.storage.columns import Xid8
-from dermafleet.storage.migrations import condition, timescale
+from dermafleet.storage.migrations import condition, releases, rules, timescale
 
 revision = "0001"
 down_revision = None
@@ -405,11 +405,15 @@ def upgrade() -> None:
     op.create_index("alarm_event_alarm_idx", "alarm_event", ["alarm_id", "id"], unique=False)
     op.execute("insert into server (server_id) values (replace(gen_random_uuid()::text, '-', ''))")
     condition.create()
+    rules.create()
+    releases.create()
     for statement in timescale.statements(op.get_bind()):
         op.execute(statement)
 
 
 def downgrade() -> None:
+    releases.drop()
+    rules.drop()
     condition.drop()
     op.drop_index("alarm_event_alarm_idx", table_name="alarm_event")
     op.drop_table("alarm_event")
