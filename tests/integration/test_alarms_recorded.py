@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.alerts.detectors.filter_clogged import RAISE, State, evaluate
+from services.alerts.detectors.filter_clogged import State, evaluate
+from services.alerts.forecast.judge import NEAR_LEVEL, SERVICE_DUE
 from services.alerts.limits import Limits
 from services.alerts.observation import Block, Observation
 
@@ -60,8 +61,11 @@ def _blocks(run: Run) -> Iterator[Run]:
 
 
 def raises(seen: list[Observation]) -> list[Observation]:
-    """The observations that raise an alarm or raise it again."""
-    return [each for i, each in enumerate(seen) if each.severity and (i == 0 or seen[i - 1].severity is None)]
+    """The observations from which on service is due, or due again."""
+    severities = [0, *(each.severity or 0 for each in seen)]
+    return [
+        each for each, before, now in zip(seen, severities, severities[1:], strict=False) if before < SERVICE_DUE <= now
+    ]
 
 
 def test_every_filter_run_to_its_limit_gets_one_alarm_before_it() -> None:
@@ -83,7 +87,7 @@ def test_filters_replaced_early_get_an_alarm_only_near_their_limit() -> None:
         # Two set points, two models of bench: the limit holds at the flow of the bench.
         rated = BENCH_LPM if np.median(run[:, 2]) > 70 else 58.0
         found = raises(judge(run, rated))
-        is_near = run[:, 1].max() >= RAISE * LIMIT_PA
+        is_near = run[:, 1].max() >= NEAR_LEVEL * LIMIT_PA
         assert len(found) == int(is_near), f"unit {unit}: {len(found)} alarms, highest {run[:, 1].max()} Pa"
         alarmed |= {unit} if found else set()
     assert {"11", "43", "44", "46", "47"} <= alarmed, "those that reached their limit"

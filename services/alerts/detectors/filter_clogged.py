@@ -1,11 +1,11 @@
-"""Intake filter clogged: its pressure drop against the limit of the device model.
+"""Intake filter clogged: its pressure drop against the limit of the device model, and what is left of its life.
 
 *Ratio* of one sample = pressure drop at rated flow / rated limit. Dust on a filter resists in proportion to the flow,
 so a drop measured at another flow is scaled by rated/actual flow, actual at the mean pressure in the filter, because a
 litre at standard conditions takes more room under vacuum (Darcy; the quadratic part of a loaded filter is within sensor
 error). Without a flow sensor the drop is taken as it is: in contact the flow is lower, so such a machine is judged
-late, never early. The *level* is the ratio's median of five, smoothed over seconds of pumping; the state machine sees
-only the level.
+late, never early. The *level* is the ratio's median of five, smoothed over seconds of pumping. The level and the
+forecast from the filter's course so far decide (`forecast.judge`).
 
 Not observable, hence silent: no limit in the model, no pressure drop measured, or flow fitted but missing or too low.
 """
@@ -16,34 +16,48 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.alerts.forecast.curve import Curve, advance
+from services.alerts.forecast.judge import (
+    ADVISORY,
+    ADVISORY_LEVEL,
+    FAULTY,
+    LIMIT,
+    NEAR_LEVEL,
+    OTHER_FILTER,
+    SAMPLES,
+    SERVICE_DUE,
+    STOP,
+    TWICE,
+    Standing,
+    is_other_filter,
+    judge,
+    note_level,
+    note_share,
+)
+from services.alerts.forecast.library import Library
+from services.alerts.forecast.remaining import Forecast, Usage, forecast
 from services.alerts.limits import Limits
-from services.alerts.observation import Block, Floats, Observation, Origin, utc
+from services.alerts.observation import Block, Floats, Observation, Origin, Value, utc
 
 FAULT = "filter_clogged"
 COMPONENT = "main"
-VERSION = 1
+VERSION = 2
 CHANNELS = ("filter_dp_kpa", "flow_lpm", "pump_on", "vacuum_inlet_kpa", "ambient_kpa")
 
-SERVICE_DUE = 2
-FAULTY = 3
-
-RAISE = 0.8
-"""Service due: a filter loads faster the fuller it is, so the last fifth of the limit leaves time for one visit."""
-CLEAR = 0.6
-"""Well below `RAISE`: only another filter (or a cleaned one) brings the level back here."""
-RAISE_DELAY_MS = 10_000
-CLEAR_DELAY_MS = 60_000
-"""Of pumping, not of the calendar. A fault shorter than 10 s or 3 strokes is none."""
 SMOOTHING_MS = 10_000
 """Several strokes (contact and lift) of a treatment."""
-
 MIN_SAMPLES = 5
-"""A pause between samples counts at most 1/4 of a delay, so it takes this many samples to agree, however sparse."""
+"""Median of so many."""
 MAX_GAIN = 0.25
-"""Likewise for smoothing: after a pause the level still takes several samples to follow."""
+"""After a pause the level still takes several samples to follow."""
 MIN_FLOW = 0.3
 """Share of the rated flow below which noise, scaled up, would drown the ratio."""
 MAX_RATIO = 3.0
+MAX_PAUSE_MS = 3_600_000
+"""The longest gap between two samples with the pump on that counts as pumping."""
+LOOK_AGAIN = 1.01
+MIN_LOOK_S = 1.0
+"""A filter is forecast again when its exposure has grown by 1 %, and by 1 s."""
 TELL_STEP = 0.1
 """An alarm's numbers are renewed when the level has moved this far."""
 COVERAGE_GAIN = 1 / 64
@@ -56,40 +70,49 @@ class State(msgspec.Struct):
     """What is remembered between entries; becomes JSON in `detector_state.state`.
 
     Attributes:
-        severity: the opinion last told; None = none yet, 0 = no fault.
+        standing: the opinion and its timers.
+        curve: the course of this filter.
         boot, up_ms, at_ms: the last usable sample.
+        was_on: whether the pump ran at the last sample.
         recent: the last ratios, oldest first, for the median.
         level: smoothed ratio.
         noise: mean absolute deviation of the ratio from the level.
         coverage: share of usable samples among those with the pump on.
         has_flow: a flow was measured once, so a sample without it is unusable.
-        above_ms, below_ms, clear_ms: how long the level has been at or above `RAISE`, below the limit, at or below
-            `CLEAR`; None = it is not.
-        above_at_ms, clear_at_ms: event time at which the first and the last of them began.
+        forecast: the last one; None = none yet.
+        looked_s: exposure at it.
+        risen_at_ms, fallen_at_ms: event time from which the level has been at or above, below the advisory level.
         told: the level last told.
         samples: usable samples so far.
     """
 
     version: int = VERSION
-    severity: int | None = None
+    standing: Standing = msgspec.field(default_factory=Standing)
+    curve: Curve = msgspec.field(default_factory=Curve)
     boot: str | None = None
     up_ms: int = 0
     at_ms: int = 0
+    was_on: bool = False
     recent: list[float] = msgspec.field(default_factory=list)
     level: float = 0.0
     noise: float = 0.0
     coverage: float = 1.0
     has_flow: bool = False
-    above_ms: int | None = None
-    above_at_ms: int = 0
-    below_ms: int | None = None
-    clear_ms: int | None = None
-    clear_at_ms: int = 0
+    forecast: Forecast | None = None
+    looked_s: float = 0.0
+    risen_at_ms: int | None = None
+    fallen_at_ms: int | None = None
     told: float = 0.0
     samples: int = 0
 
 
-def evaluate(state: State, block: Block, limits: Limits) -> list[Observation]:
+_NONE = Library()
+_ANY = Usage()
+
+
+def evaluate(
+    state: State, block: Block, limits: Limits, library: Library = _NONE, usage: Usage = _ANY
+) -> list[Observation]:
     """Take in one entry's samples; changes `state`, returns the opinions that changed, oldest first.
 
     The result depends only on the entries and their order, not on how they are grouped into calls.
@@ -100,14 +123,53 @@ def evaluate(state: State, block: Block, limits: Limits) -> list[Observation]:
     is_on, ratios = find_ratios(block, limits, has_flow=state.has_flow)
     usable = np.isfinite(ratios)
     changes: list[Observation] = []
-    for i in np.flatnonzero(is_on):
-        state.coverage += COVERAGE_GAIN * (float(usable[i]) - state.coverage)
-        if not usable[i]:
-            continue
-        _take(state, block, int(i), float(ratios[i]))
-        if _decide(state):
-            changes.append(_observation(state, block, int(i), limits))
+    course = _Course(state)
+    for i, runs in enumerate(is_on.tolist()):
+        if runs:
+            state.coverage += COVERAGE_GAIN * (float(usable[i]) - state.coverage)
+        if usable[i]:
+            course.note(_take(state, block, i, float(ratios[i])), float(ratios[i]))
+            if course.is_due:
+                course.close()
+                _look(state, library, usage)
+            if is_other_filter(state.standing):
+                course.close()
+            if _decide(state):
+                changes.append(_observation(state, block, i, limits))
+        state.was_on = runs
+    course.close()
     return changes
+
+
+class _Course:
+    """Values on their way into the curve, which takes many at once far faster than one by one."""
+
+    def __init__(self, state: State) -> None:
+        self._state, self._exposure_s = state, state.curve.exposure_s
+        self._pumped_s: list[float] = []
+        self._ratios: list[float] = []
+
+    def note(self, pumped_s: float, ratio: float) -> None:
+        self._pumped_s.append(pumped_s)
+        self._ratios.append(ratio)
+        self._exposure_s += pumped_s
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the filter is notably older than at its last forecast."""
+        looked_s = self._state.looked_s
+        return self._exposure_s >= max(looked_s * LOOK_AGAIN, looked_s + MIN_LOOK_S)
+
+    def close(self) -> None:
+        advance(self._state.curve, self._pumped_s, self._ratios)
+        self._pumped_s, self._ratios = [], []
+
+
+def replaced(state: State) -> None:
+    """Begin with a new filter: its course, and what was said of the old one, are forgotten; the level is not."""
+    severity = state.standing.severity
+    state.standing, state.curve = Standing(severity=None if severity is None else 0), Curve()
+    state.forecast, state.looked_s = None, 0.0
 
 
 def find_ratios(block: Block, limits: Limits, *, has_flow: bool) -> tuple[NDArray[np.bool_], Floats]:
@@ -136,12 +198,12 @@ def _mean_pressure(block: Block, dp: Floats) -> Floats:
     return np.where(np.isnan(vacuum), STANDARD_KPA, np.maximum(mean, MIN_MEAN_KPA))
 
 
-def _take(state: State, block: Block, i: int, ratio: float) -> None:
-    """Move level, noise and timers on by one usable sample."""
+def _take(state: State, block: Block, i: int, ratio: float) -> float:
+    """Move level, noise and timers on by one usable sample; returns the pumping seconds since the one before."""
     at_ms = int(block.at_ms[i])
     up_ms = block.up_ms + at_ms - int(block.at_ms[0])
-    pause = up_ms - state.up_ms if block.boot == state.boot else at_ms - state.at_ms
-    pause = max(pause, 0)
+    is_same_boot = block.boot == state.boot
+    pause = max(up_ms - state.up_ms if is_same_boot else at_ms - state.at_ms, 0)
     state.boot, state.up_ms, state.at_ms = block.boot, up_ms, at_ms
     state.recent = [*state.recent[1 - MIN_SAMPLES :], ratio]
     median = sorted(state.recent)[len(state.recent) // 2]
@@ -150,54 +212,42 @@ def _take(state: State, block: Block, i: int, ratio: float) -> None:
     state.samples += 1
     state.level += min(1 - math.exp(-pause / SMOOTHING_MS), MAX_GAIN) * (median - state.level)
     state.noise += NOISE_GAIN * (abs(ratio - state.level) - state.noise)
-
-    if state.above_ms is None and state.level >= RAISE:
-        state.above_at_ms = at_ms
-    state.above_ms = _timer(state.above_ms, pause, RAISE_DELAY_MS, runs=state.level >= RAISE)
-    state.below_ms = _timer(state.below_ms, pause, CLEAR_DELAY_MS, runs=state.level < 1)
-    if state.clear_ms is None and state.level <= CLEAR:
-        state.clear_at_ms = at_ms
-    state.clear_ms = _timer(state.clear_ms, pause, CLEAR_DELAY_MS, runs=state.level <= CLEAR)
+    note_level(state.standing, state.level, pause / 1000)
+    if state.level >= ADVISORY_LEVEL:
+        state.risen_at_ms, state.fallen_at_ms = state.risen_at_ms or at_ms, None
+    else:
+        state.risen_at_ms, state.fallen_at_ms = None, state.fallen_at_ms or at_ms
+    return min(pause, MAX_PAUSE_MS) / 1000 if state.was_on and is_same_boot else 0.0
 
 
-def _timer(elapsed: int | None, pause: int, delay: int, *, runs: bool) -> int | None:
-    if not runs:
-        return None
-    return 0 if elapsed is None else elapsed + min(pause, delay // (MIN_SAMPLES - 1))
+def _look(state: State, library: Library, usage: Usage) -> None:
+    exposure_s = state.looked_s = state.curve.exposure_s
+    state.forecast = forecast(state.curve, library, usage)
+    if state.forecast is not None and state.forecast.basis == "library":
+        note_share(state.standing, state.forecast.share_left, exposure_s, state.level)
 
 
 def _decide(state: State) -> bool:
     """Change the opinion where a delay has run out; returns whether there is something to tell."""
-    before = state.severity
-    if not before:
-        if _has_run_out(state.above_ms, RAISE_DELAY_MS):
-            state.severity = FAULTY if state.level >= 1 else SERVICE_DUE
-        elif _has_run_out(state.clear_ms, CLEAR_DELAY_MS):
-            state.severity = 0
-    elif _has_run_out(state.clear_ms, CLEAR_DELAY_MS):
-        state.severity = 0
-    elif state.level >= 1:
-        state.severity = FAULTY
-    elif state.clear_ms is None and _has_run_out(state.below_ms, CLEAR_DELAY_MS):
-        state.severity = SERVICE_DUE
-    has_moved = bool(state.severity) and abs(state.level - state.told) >= TELL_STEP
-    if state.severity == before and not has_moved:
+    if is_other_filter(state.standing):
+        has_changed = bool(state.standing.severity)
+        replaced(state)
+    else:
+        has_changed = judge(state.standing, state.level)
+    has_moved = bool(state.standing.severity) and abs(state.level - state.told) >= TELL_STEP
+    if not has_changed and not has_moved:
         return False
     state.told = state.level
     return True
 
 
-def _has_run_out(elapsed: int | None, delay: int) -> bool:
-    return elapsed is not None and elapsed >= delay
-
-
 def _observation(state: State, block: Block, i: int, limits: Limits) -> Observation:
-    is_there = bool(state.severity)
-    since_ms = state.above_at_ms if is_there else state.clear_at_ms
+    severity = state.standing.severity
+    since_ms = state.risen_at_ms if severity else state.fallen_at_ms
     return Observation(
         component=COMPONENT,
         fault=FAULT,
-        severity=state.severity if is_there else None,
+        severity=severity or None,
         at=utc(int(block.at_ms[i])),
         origin=Origin(block.epoch, block.seq, i),
         confidence=find_confidence(state),
@@ -206,37 +256,66 @@ def _observation(state: State, block: Block, i: int, limits: Limits) -> Observat
         reason=_reason(state),
         detail={
             "ratio": round(state.level, 4),
-            "level": RAISE if state.severity == SERVICE_DUE else 1.0 if is_there else CLEAR,
+            "level": _THRESHOLDS.get(severity or 0, ADVISORY_LEVEL),
             "dp_kpa": _rounded(block.channel("filter_dp_kpa")[i]),
             "flow_lpm": _rounded(block.channel("flow_lpm")[i]),
             "limit_kpa": limits.filter_dp_kpa,
             "limit_flow_lpm": limits.filter_flow_lpm,
-            "since": utc(since_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "since": utc(since_ms or int(block.at_ms[i])).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "samples": state.samples,
             "window_s": SMOOTHING_MS / 1000,
             "noise": round(state.noise, 4),
             "coverage": round(state.coverage, 4),
+            **_expected(state.forecast),
         },
     )
 
 
+_THRESHOLDS = {ADVISORY: ADVISORY_LEVEL, SERVICE_DUE: NEAR_LEVEL, FAULTY: LIMIT, STOP: TWICE}
+
+
+def _expected(found: Forecast | None) -> dict[str, Value]:
+    """What the forecast says, for the evidence."""
+    if found is None:
+        return {}
+    return {
+        "share_left": round(found.share_left, 3),
+        "hours_left_p10": round(found.remaining_hours.p10, 2),
+        "hours_left_p50": round(found.remaining_hours.p50, 2),
+        "hours_left_p90": round(found.remaining_hours.p90, 2),
+        "basis": found.basis,
+        "filters": found.filters,
+    }
+
+
 def _reason(state: State) -> str:
-    at = f"at {state.level:.0%} of the rated limit"
-    if not state.severity:
-        return f"{at}; at or below {CLEAR:.0%} for {CLEAR_DELAY_MS // 1000} s of pumping"
-    if state.severity == FAULTY:
+    at, severity = f"at {state.level:.0%} of the rated limit", state.standing.severity
+    if not severity:
+        return f"{at}; below {ADVISORY_LEVEL:.0%} for {SAMPLES.clear_s:.0f} s of pumping"
+    if severity >= STOP:
+        return f"{at}; from {TWICE:.0%} on no session may go on"
+    if severity == FAULTY:
         return f"{at}; from 100% on it is a fault"
-    return f"{at}; service is due from {RAISE:.0%} for {RAISE_DELAY_MS // 1000} s of pumping"
+    if severity == ADVISORY:
+        return f"{at}; from {ADVISORY_LEVEL:.0%} on a change is worth planning"
+    if state.standing.is_due and state.forecast is not None:
+        share, filters = state.forecast.share_left, state.forecast.filters
+        return f"{at}; about {share:.0%} of its life left by the courses of {filters} earlier filters"
+    return f"{at}; service is due from {NEAR_LEVEL:.0%} for {SAMPLES.raise_s:.0f} s of pumping"
 
 
 def find_confidence(state: State) -> float:
     """How sure the present opinion is: coverage x margin / (margin + noise), x 0.8 without a flow sensor.
 
-    Margin is the distance of the level from where the opposite opinion begins: `CLEAR` for a fault, `RAISE` for none.
-    A filter just above `RAISE` in steady air gets 0.97; one whose ratio swings by 0.1 around it gets 0.67.
+    Margin is the distance of the level from where the opposite opinion begins: half the highest level for a fault,
+    the advisory level for none. Service due by a forecast alone is at most as sure as the forecast is that it is time.
     """
-    margin = max(state.level - CLEAR if state.severity else RAISE - state.level, 0.0)
+    standing = state.standing
+    opposite = state.level - OTHER_FILTER * standing.peak if standing.severity else ADVISORY_LEVEL - state.level
+    margin = max(opposite, 0.0)
     share = margin / (margin + state.noise) if margin else 0.0
+    if standing.severity == SERVICE_DUE and state.level < NEAR_LEVEL and state.forecast is not None:
+        share = min(share, state.forecast.due_probability)
     return round(state.coverage * share * (1.0 if state.has_flow else 0.8), 4)
 
 

@@ -31,6 +31,8 @@ FAR = 2.0
 """Mean square distance to the nearest known row, in standard deviations, from which on the library counts less."""
 LEAST = 0.01
 """Groups that are less probable are left out."""
+DUE_AT_MOST = 0.3
+"""Share of life left above which a filter changed now would be wasted."""
 NORMAL = np.array([NormalDist().inv_cdf(p) for p in PROBABILITIES.tolist()])
 
 
@@ -49,6 +51,7 @@ class Forecast(msgspec.Struct, frozen=True):
         remaining_s, remaining_hours: pumping time until the rated limit.
         remaining_sessions, remaining_days: the same at the machine's pace; None = no pace known.
         share_left: median remaining life as a share of the whole life.
+        due_probability: that no more than `DUE_AT_MOST` of the life is left.
         basis: "library" | "prior".
         filters, censored: how many earlier filters it rests on, and how many of them were changed early.
     """
@@ -58,6 +61,7 @@ class Forecast(msgspec.Struct, frozen=True):
     remaining_sessions: Range | None
     remaining_days: Range | None
     share_left: float
+    due_probability: float
     basis: str
     filters: int
     censored: int
@@ -100,6 +104,7 @@ def forecast(curve: Curve, library: Library, usage: Usage) -> Forecast | None:
         remaining_sessions=_over(remaining, per_session) if per_session else None,
         remaining_days=_over(remaining, per_day) if per_day else None,
         share_left=middle / (curve.exposure_s + middle),
+        due_probability=probability(found, curve.exposure_s * DUE_AT_MOST / (1 - DUE_AT_MOST)),
         basis=found.basis,
         filters=library.complete + library.censored,
         censored=library.censored,

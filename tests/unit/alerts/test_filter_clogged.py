@@ -8,14 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from services.alerts.detectors.filter_clogged import (
-    CLEAR_DELAY_MS,
-    RAISE_DELAY_MS,
-    SERVICE_DUE,
-    State,
-    evaluate,
-    find_ratios,
-)
+from services.alerts.detectors.filter_clogged import State, evaluate, find_ratios
+from services.alerts.forecast.judge import SAMPLES, SERVICE_DUE
 from services.alerts.limits import Limits, decode_limits
 from services.alerts.observation import Block, Observation
 
@@ -76,7 +70,7 @@ def test_clogging_filter_is_due_for_service_and_then_at_its_limit() -> None:
     pump = Pump()
     for percent in range(10, 120):
         pump.feed(5, 5.0 * percent / 100)
-    assert _severities(pump.seen) == [None, 2, 3]
+    assert _severities(pump.seen) == [None, 1, 2, 3]
     due = next(each for each in pump.seen if each.severity == SERVICE_DUE)
     assert due.detail["ratio"] == pytest.approx(0.8, abs=0.05)
     assert due.detail["limit_kpa"] == 5.0
@@ -87,21 +81,21 @@ def test_clogging_filter_is_due_for_service_and_then_at_its_limit() -> None:
 def test_alarm_waits_for_the_raise_delay() -> None:
     pump = Pump()
     pump.feed(30, 0.6)
-    assert not pump.feed(RAISE_DELAY_MS / 1000, 7.0)
+    assert not pump.feed(SAMPLES.raise_s, 7.0)
     assert _severities(pump.feed(10, 7.0)) == [3]
 
 
 def test_new_filter_clears_the_alarm_after_the_clear_delay() -> None:
     pump = Pump()
     pump.feed(60, 7.0)
-    assert None not in _severities(pump.feed(CLEAR_DELAY_MS / 1000, 0.6))
+    assert None not in _severities(pump.feed(SAMPLES.clear_s, 0.6))
     assert _severities(pump.feed(60, 0.6))[-1:] == [None]
 
 
 def test_filter_just_below_its_limit_falls_to_service_due_only_after_the_clear_delay() -> None:
     pump = Pump()
     pump.feed(60, 5.5)
-    assert 2 not in _severities(pump.feed(CLEAR_DELAY_MS / 1000, 4.6))
+    assert 2 not in _severities(pump.feed(SAMPLES.clear_s, 4.6))
     assert _severities(pump.feed(60, 4.6)) == [2]
 
 
@@ -209,7 +203,7 @@ def test_delays_follow_uptime_when_the_clock_steps_back() -> None:
         {"filter_dp_kpa": _filled(3, 7.0), "flow_lpm": _filled(3, 30.0), "pump_on": _filled(3, 1.0)},
     )
     assert not evaluate(stepped.state, block, LIMITS)
-    assert stepped.state.above_ms == pytest.approx(5100, abs=300)
+    assert stepped.state.standing.near_s == pytest.approx(5.1, abs=0.3)
 
 
 def test_state_survives_json_between_any_two_entries() -> None:
