@@ -19,6 +19,7 @@ from dermafleet.physics import gas, steady
 from dermafleet.physics.machine import DIAMOND, HYDRA, M1, Machine
 from services.alerts.detectors import consumables, intake, network, pump
 from services.alerts.diagnosis.hypothesis import Hypothesis
+from services.alerts.features.expected import SENSORS
 from services.alerts.limits import Architecture
 
 Floats = NDArray[np.float64]
@@ -51,17 +52,7 @@ OPEN = (
 CONTACT = (BLEED, FEED, *OPEN[1:])
 CAPPED = (*OPEN[:-1], "pump_down_s", "leak_down_kpa_s")
 
-FLOORS = {
-    "vacuum_inlet_kpa": 0.5,
-    "filter_dp_kpa": 0.1,
-    "flow_lpm": 1.0,
-    "motor_current_a": 0.01,
-    "exhaust_dp_kpa": 0.05,
-    "vacuum_handpiece_kpa": 1.0,
-    "pump_down_s": 0.1,
-    "leak_down_kpa_s": 0.3,
-    FEED: 1.0,
-}
+FLOORS = {name: floor for name, (_, _, floor) in SENSORS.items()} | {FEED: 1.0}
 """Added before the logarithm: a channel's error is absolute below, relative above."""
 
 LOADS = 2.0 ** (np.arange(-1, 13) / 2)
@@ -79,7 +70,8 @@ USUAL_GAP = 3
 AMBIENT_KPA = gas.STANDARD_PRESSURE_PA / 1000
 MAINS_V = 230.0
 LONGEST_PUMP_DOWN_S = 60.0
-PUMP_DOWN_KPA = 60.0
+PUMP_DOWN_KPA = (30.0, 40.0, 50.0, 60.0, 70.0, 80.0)
+"""Vacua to which the pump-down is timed, at standard ambient pressure."""
 LEAK_DOWN_KPA = 60.0
 
 
@@ -92,7 +84,8 @@ class Signatures:
         hypotheses: of each node; None for node 0.
         open: (S, H, K, len(OPEN)), logarithms.
         contact: (V, H, K, G, len(CONTACT)), logarithms, but `BLEED`: L/min.
-        capped: (S, H, len(CAPPED)), logarithms.
+        capped: (S, H, len(CAPPED)), logarithms; the pump-down to the fourth of `PUMP_DOWN_KPA`.
+        pump_down: (S, H, len(PUMP_DOWN_KPA)), logarithms.
         pump: (V,) pump flow of the healthy machine, L/min.
         dial: (S,) opening of the regulator, as L/min it lets in when choked.
         opening: (H,) factor of the regulator's opening.
@@ -104,6 +97,7 @@ class Signatures:
     open: Floats
     contact: Floats
     capped: Floats
+    pump_down: Floats
     pump: Floats
     dial: Floats
     opening: Floats
@@ -136,6 +130,7 @@ def compute(architecture: Architecture) -> Signatures:
         open=np.stack([part[0] for part in parts], axis=1),
         contact=np.stack([part[1] for part in parts], axis=1),
         capped=np.stack([part[2] for part in parts], axis=1),
+        pump_down=np.stack([part[3] for part in parts], axis=1),
         pump=healthy.pump_flow_lpm,
         dial=_choked_lpm(machine, bleeds),
         opening=np.array([float(each.bleed(level)) if each else 1.0 for each, level in nodes]),
@@ -147,9 +142,7 @@ def _choked_lpm(machine: Machine, bleed_m2: Floats) -> Floats:
     return np.asarray(gas.standard_lpm(gas.orifice_flow(machine.bleed_cd * bleed_m2, pressure, 0.0, kelvin)))
 
 
-def _node(
-    machine: Machine, hypothesis: Hypothesis | None, level: float, bleeds: Floats
-) -> tuple[Floats, Floats, Floats]:
+def _node(machine: Machine, hypothesis: Hypothesis | None, level: float, bleeds: Floats) -> tuple[Floats, ...]:
     mains, bleed, feed = MAINS_V, 1.0, 1.0
     loaded = machine.with_(filter_load=LOADS - 1)
     clean = machine
@@ -161,11 +154,9 @@ def _node(
     vacua = VACUA[:, None, None] * AMBIENT_KPA
     touching = loaded.with_(seal=1 - gaps, filter_load=np.asarray(loaded.filter_load)[..., None])
     contact = steady.contact_at(touching, vacua, mains_v=mains)
-    return (
-        _table(opened, OPEN, feed),
-        _table(contact, CONTACT, feed),
-        _capped(clean.with_(bleed_m2=bleed * bleeds), mains),
-    )
+    tight = clean.with_(bleed_m2=bleed * bleeds)
+    down = _pump_down(tight, mains)
+    return _table(opened, OPEN, feed), _table(contact, CONTACT, feed), _capped(tight, mains, down), down
 
 
 def _table(points: steady.Operating, quantities: Sequence[str], feed: float) -> Floats:
@@ -179,13 +170,18 @@ def _table(points: steady.Operating, quantities: Sequence[str], feed: float) -> 
     return np.stack(columns, axis=-1)
 
 
-def _capped(machine: Machine, mains_v: float) -> Floats:
+def _capped(machine: Machine, mains_v: float, pump_down: Floats) -> Floats:
     points = steady.solve(machine, "capped", mains_v=mains_v)
-    seconds = np.minimum(steady.pump_down_s(machine, PUMP_DOWN_KPA, mains_v=mains_v), LONGEST_PUMP_DOWN_S)
     rate = steady.leak_down_kpa_s(machine, LEAK_DOWN_KPA)
     columns = [logarithm(name, getattr(points, name)) for name in CAPPED[:-2]]
-    columns += [logarithm("pump_down_s", seconds), logarithm("leak_down_kpa_s", rate)]
+    columns += [pump_down[:, 3], logarithm("leak_down_kpa_s", rate)]
     return np.stack(np.broadcast_arrays(*columns), axis=-1)
+
+
+def _pump_down(machine: Machine, mains_v: float) -> Floats:
+    """(S, len(PUMP_DOWN_KPA)), logarithms."""
+    seconds = [steady.pump_down_s(machine, target, mains_v=mains_v) for target in PUMP_DOWN_KPA]
+    return logarithm("pump_down_s", np.minimum(np.stack(seconds, axis=-1), LONGEST_PUMP_DOWN_S))
 
 
 def logarithm(quantity: str, value: float | Floats) -> Floats:
