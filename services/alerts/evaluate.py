@@ -6,16 +6,20 @@ come in log order; the result of a whole log does not depend on how it is cut in
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
-from dermafleet.contracts.records import Session
+from dermafleet.contracts.records import Session as SessionEntry
 from services.alerts.context import Context
 from services.alerts.detectors import fast, filter_clogged
 from services.alerts.detectors.fast import State as FastState
 from services.alerts.detectors.filter_clogged import State as FilterState
 from services.alerts.entries import EventBody, component_view
+from services.alerts.features import segments, session
+from services.alerts.features.segments import State as SegmentState
+from services.alerts.features.session import State as SessionState
+from services.alerts.features.types import SessionFeatures
 from services.alerts.findings import Findings
 from services.alerts.observation import Block, Observation, Origin
 
@@ -33,6 +37,8 @@ class ComponentMemory(msgspec.Struct, omit_defaults=True):
 
     fast: FastState = msgspec.field(default_factory=FastState)
     filter_clogged: FilterState = msgspec.field(default_factory=FilterState)
+    segments: SegmentState = msgspec.field(default_factory=SegmentState)
+    session: SessionState = msgspec.field(default_factory=SessionState)
     momentary: dict[str, int] = {}
     lasting: dict[str, int] = {}
 
@@ -71,25 +77,29 @@ def to_document(memory: Memory) -> str:
 def take_block(memory: Memory, block: Block, context: Context) -> Findings:
     """Take in one telemetry entry; changes ``memory``."""
     findings = Findings()
-    is_self_test = None if memory.purpose is None else memory.purpose == "self_test"
+    if not len(block.at_ms):
+        return findings
     for component, names in context.limits.components.items():
         part = memory.components.setdefault(component, ComponentMemory())
-        view = component_view(block, names)
-        taken = fast.take(part.fast, view, context, component=component, is_self_test=is_self_test)
-        observations = [
-            *taken.observations,
-            *filter_clogged.evaluate(part.filter_clogged, taken.block, context.limits),
-        ]
-        findings.observations += _note(part.momentary, component, observations, int(block.at_ms[-1]))
+        _take_samples(_Part(component, part, context, findings), component_view(block, names), memory.purpose)
     return findings
 
 
-def take_session(memory: Memory, session: Session, origin: Origin, at_ms: int, context: Context) -> Findings:
+def take_session(memory: Memory, entry: SessionEntry, origin: Origin, at_ms: int, context: Context) -> Findings:
     """Take in one session entry, told at this event time; changes ``memory``."""
-    is_over = session.op == "end"
-    memory.session_id = None if is_over else session.session
-    memory.purpose = None if is_over else session.purpose
-    return Findings()
+    findings = Findings()
+    is_known = memory.session_id == entry.session
+    for component in context.limits.components:
+        part = memory.components.setdefault(component, ComponentMemory())
+        if not is_known or entry.op == "end":
+            _end_session(_Part(component, part, context, findings), origin, at_ms)
+        if not is_known and entry.op != "end":
+            tip = entry.tip_type or ""
+            session.begin(part.session, entry.session, entry.purpose, tip, at_ms, component=component)
+    is_over = entry.op == "end"
+    memory.session_id = None if is_over else entry.session
+    memory.purpose = None if is_over else entry.purpose
+    return findings
 
 
 def take_event(memory: Memory, event: EventBody, origin: Origin, at_ms: int, context: Context) -> Findings:
@@ -104,6 +114,42 @@ def last_seen(memory: Memory) -> dict[tuple[str, str], int]:
         for component, part in memory.components.items()
         for fault, at_ms in {**part.lasting, **part.momentary}.items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One component while one entry is taken in."""
+
+    name: str
+    memory: ComponentMemory
+    context: Context
+    findings: Findings
+
+
+def _take_samples(part: _Part, block: Block, purpose: str | None) -> None:
+    memory, context = part.memory, part.context
+    is_self_test = None if purpose is None else purpose == "self_test"
+    taken = fast.take(memory.fast, block, context, component=part.name, is_self_test=is_self_test)
+    opinions = [*taken.observations, *filter_clogged.evaluate(memory.filter_clogged, taken.block, context.limits)]
+    part.findings.observations += _note(memory.momentary, part.name, opinions, int(block.at_ms[-1]))
+    closed = segments.take(memory.segments, taken.block)
+    for features in session.take(memory.session, taken.block, closed, context):
+        _judge_session(part, features, Origin(block.epoch, block.seq, len(block.at_ms) - 1))
+
+
+def _end_session(part: _Part, origin: Origin, at_ms: int) -> None:
+    """End what runs, if anything does."""
+    closed = segments.close(part.memory.segments)
+    features = session.end(part.memory.session, at_ms, part.context, closed=closed)
+    if features is not None:
+        _judge_session(part, features, origin)
+
+
+def _judge_session(part: _Part, features: SessionFeatures, origin: Origin) -> None:
+    """What a finished session says of the component's condition."""
+    if features.component != part.name:
+        features = msgspec.structs.replace(features, component=part.name)
+    part.findings.features.append(features)
 
 
 def _note(
