@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_agent.simulator import clinic, treatment
-from device_agent.simulator.circuits import Circuits
+from device_agent.simulator.circuits import IDLE_MS, Circuits
 from device_agent.simulator.inputs import TYPE_TIP_MM, Activity, Inputs, Row
 from device_agent.simulator.life import Life, begin
-from device_agent.simulator.machines import Machines
+from device_agent.simulator.machines import Machines, Readings
 from device_agent.simulator.plan import Plan
 from device_agent.simulator.plant import Signals
 from device_agent.simulator.stretches import PERIOD_MS, Record, Stretch, maintenance, session_records
@@ -63,6 +63,7 @@ class Batch:
             yield from self._self_tests()
             for slot in range(max((len(day.starts_ms) for day in self._days.values()), default=0)):
                 yield from self._treatments(slot)
+            yield from self._idle({seed: day.closes_ms for seed, day in self._days.items()})
 
     def _open(self, number: int) -> None:
         """Switch the machines on in the morning of each one's n-th day."""
@@ -107,6 +108,7 @@ class Batch:
                     0,
                 )
         if activities:
+            yield from self._idle({seed: each.at_ms for seed, each in activities.items()})
             self._rest(activities)
             inputs, signals = self._circuits.self_test(activities, _earliest(activities))
             yield from self._stretches(activities, inputs, signals)
@@ -118,6 +120,7 @@ class Batch:
             if slot < len(day.starts_ms):
                 at_ms = max(day.starts_ms[slot], day.busy_until_ms + _BETWEEN_MS)
                 activities[life.seed] = self._treatment(life, at_ms)
+        yield from self._idle({seed: each.at_ms for seed, each in activities.items()})
         self._rest(activities)
         inputs, signals = self._circuits.treat(activities, _earliest(activities))
         yield from self._stretches(activities, inputs, signals)
@@ -157,9 +160,48 @@ class Batch:
         return tips[int(life.random.integers(len(tips)))] if changed else tips[operator.tip]
 
     def _rest(self, activities: Mapping[int, Activity]) -> None:
-        """Let the machines cool since their last activity."""
+        """Let the machines cool since their last activity, and begin the next."""
+        self._machines.begin(activities)
         gaps = {seed: (each.at_ms - self._days[seed].busy_until_ms) / 1000 for seed, each in activities.items()}
         self._circuits.rest(gaps)
+
+    def _idle(self, until_ms: Mapping[int, int]) -> Iterator[Stretch]:
+        """Samples of machines that stand powered from their last activity until a moment, one a minute."""
+        if not self._plan.idle:
+            return
+        counts = {seed: (at - self._days[seed].busy_until_ms) // IDLE_MS for seed, at in until_ms.items()}
+        most = max(counts.values())
+        if most <= 0:
+            return
+        self._machines.begin_to_stand({seed for seed, count in counts.items() if count > 0})
+        since = [self._days[life.seed].busy_until_ms for life, _ in self._rows]
+        measured = self._machines.stand(self._circuits.stand(most, since))
+        for life in self._lives:
+            count = counts.get(life.seed, 0)
+            if count > 0:
+                yield self._standing(life, count, measured)
+
+    def _standing(self, life: Life, count: int, measured: Readings) -> Stretch:
+        at_ms = self._days[life.seed].busy_until_ms + IDLE_MS * np.arange(1, count + 1, dtype=np.int64) - 1
+        return Stretch(
+            device_id=life.device_id,
+            boot=life.boot.id,
+            up_ms=int(at_ms[0]) - life.boot.at_ms,
+            at_ms=at_ms,
+            channels=self._sent(life, measured, count),
+            records=(),
+            truth=life.truth(life.treatments, 0.0),
+            filter_index=1 + life.circuits[0].dust_load,
+        )
+
+    def _sent(self, life: Life, measured: Readings, count: int) -> dict[str, NDArray[np.float32]]:
+        """The channels of one machine under the names by which it sends them."""
+        row = self._first_row[life.seed]
+        return {
+            name: measured[standard][row + index, :count]
+            for index, circuit in enumerate(life.circuits)
+            for standard, name in life.channels[circuit.circuit.component].items()
+        }
 
     def _stretches(self, activities: Mapping[int, Activity], inputs: Inputs, signals: Signals) -> Iterator[Stretch]:
         """What each machine has sent of an activity; moves its day on."""
@@ -175,11 +217,7 @@ class Batch:
                 boot=life.boot.id,
                 up_ms=activity.at_ms - life.boot.at_ms,
                 at_ms=activity.at_ms + PERIOD_MS * np.arange(activity.length, dtype=np.int64),
-                channels={
-                    name: measured[standard][row + index, : activity.length]
-                    for index, circuit in enumerate(life.circuits)
-                    for standard, name in life.channels[circuit.circuit.component].items()
-                },
+                channels=self._sent(life, measured, activity.length),
                 records=tuple(records),
                 truth=(*_truth(activity), *_crossings(activity, over[:, row : row + len(life.circuits)])),
                 filter_index=float(signals["filter_index"][activity.length - 1, row]),

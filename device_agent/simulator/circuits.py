@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dermafleet.contracts.channels import CHANNELS
 from dermafleet.physics.gas import Array
 from dermafleet.physics.machine import Machine
+from device_agent.simulator import clinic
 from device_agent.simulator.inputs import Activity, Inputs, Row, gather
 from device_agent.simulator.plant import CAPPED, OPEN, Plant, Signals
 from device_agent.simulator.treatment import (
@@ -17,11 +19,13 @@ from device_agent.simulator.treatment import (
     SELF_TEST_LIMIT_KPA,
     SELF_TEST_OFF_S,
     SELF_TEST_OPEN_S,
+    SELF_TEST_SETPOINT_KPA,
 )
 
 _COOLING_AT_REST = 1.12
 """Thermal resistance of a pump that moves no air, over the nominal one."""
 _PLATEAU_STEPS, _PLATEAU_KPA, _SHORTEST_CAPPED = 2 * RATE_HZ, 0.3, 6 * RATE_HZ
+IDLE_MS = 60_000
 _LEAK_STEPS, _AFTER_STEPS = round(SELF_TEST_LEAK_S * RATE_HZ), round(AFTER_S * RATE_HZ)
 
 
@@ -39,16 +43,41 @@ class Circuits:
         self._rows = tuple(rows)
         self._plant = plant
         self._machines = tuple(machines)
+        self._cooling_s = np.array(
+            [float(each.thermal_k_per_w) * _COOLING_AT_REST * float(each.thermal_j_per_k) for each in machines]
+        )
 
     def rest(self, seconds: Mapping[int, float]) -> None:
         """Let machines cool with the pump off; by the machine's seed."""
-        for number, ((life, _), machine) in enumerate(zip(self._rows, self._machines, strict=True)):
-            time_s = float(machine.thermal_k_per_w) * _COOLING_AT_REST * float(machine.thermal_j_per_k)
-            self._plant.rise_k[number] *= np.exp(-seconds.get(life.seed, 0.0) / time_s)
+        passed = np.array([seconds.get(life.seed, 0.0) for life, _ in self._rows])
+        self._plant.rise_k *= np.exp(-passed / self._cooling_s)
 
-    def rise_k(self, number: int) -> float:
-        """Pump temperature of a row above its room."""
-        return float(self._plant.rise_k[number])
+    def stand(self, samples: int, since_ms: Sequence[int]) -> Signals:
+        """True values of machines that stand with the pump off, one sample a minute; nothing is advanced.
+
+        Args:
+            since_ms: per row, when it began to stand.
+
+        Returns:
+            Every channel, each (samples, rows).
+        """
+        shape = (samples, len(self._rows))
+        zero = np.zeros(shape)
+        seconds = IDLE_MS / 1000 * np.arange(1, samples + 1)[:, None]
+        standing = list(zip((life for life, _ in self._rows), since_ms, strict=True))
+        room = np.array([clinic.room_c(life.place, at) for life, at in standing])
+        ambient = np.array([clinic.ambient_kpa(life.place, at) for life, at in standing])
+        mains = np.array([life.mains_nominal_v * clinic.mains_share(life.place, at) for life, at in standing])
+        signals = {channel.name: zero for channel in CHANNELS}
+        return signals | {
+            "pump_temp_c": room + self._plant.rise_k * np.exp(-seconds / self._cooling_s),
+            "ambient_temp_c": np.broadcast_to(room, shape),
+            "ambient_kpa": np.broadcast_to(ambient, shape),
+            "mains_v": np.broadcast_to(mains, shape),
+            "crystal_jar_g": np.broadcast_to(self._plant.jar_g, shape),
+            "canister_g": np.broadcast_to(self._plant.canister_g, shape),
+            "setpoint_kpa": np.full(shape, SELF_TEST_SETPOINT_KPA),
+        }
 
     def treat(self, activities: Mapping[int, Activity], at_ms: int) -> tuple[Inputs, Signals]:
         """Advance all machines through treatments.
@@ -62,9 +91,9 @@ class Circuits:
         """
         steps = max(len(script) for activity in activities.values() for script in activity.scripts)
         inputs = gather(self._rows, self._machines, activities, steps, at_ms)
-        self._load()
+        warm = self._load()
         signals = self._plant.run(inputs.control(0, steps))
-        self._unload()
+        self._unload(activities, signals, warm)
         return inputs, signals
 
     def self_test(self, activities: Mapping[int, Activity], at_ms: int) -> tuple[Inputs, Signals]:
@@ -76,7 +105,7 @@ class Circuits:
         latest = capped_from + round(SELF_TEST_CAPPED_S * RATE_HZ)
         steps = latest + _LEAK_STEPS + _AFTER_STEPS
         inputs = gather(self._rows, self._machines, activities, steps, at_ms)
-        self._load()
+        warm = self._load()
         parts = [self._plant.run(inputs.control(0, capped_from))]
         is_tested = np.array([life.seed in activities for life, _ in self._rows])
         stopped = np.where(is_tested, latest, 0)
@@ -94,27 +123,36 @@ class Circuits:
             _stop(inputs, int(row), latest)
         until = int(stopped.max()) + _LEAK_STEPS + _AFTER_STEPS
         parts.append(self._plant.run(inputs.control(step, until)))
-        self._unload()
         for (life, _), pump_end in zip(self._rows, stopped.tolist(), strict=True):
             if activity := activities.get(life.seed):
                 activity.pump_end = max(activity.pump_end, pump_end)
                 activity.end = activity.pump_end + _LEAK_STEPS
                 activity.length = activity.end + _AFTER_STEPS
-        return inputs, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        signals = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        self._unload(activities, signals, warm)
+        return inputs, signals
 
-    def _load(self) -> None:
-        """Bring what people have done to the machines into the plant."""
+    def _load(self) -> Array:
+        """Bring what people have done to the machines into the plant; returns how warm the pumps are, K."""
         for number, (life, index) in enumerate(self._rows):
             self._plant.dust_kg[number] = life.circuits[index].dust_g / 1000
             if index == 0:
                 self._plant.jar_g[number], self._plant.canister_g[number] = life.jar_g, life.canister_g
+        return self._plant.rise_k.copy()
 
-    def _unload(self) -> None:
+    def _unload(self, activities: Mapping[int, Activity], signals: Signals, warm: Array) -> None:
+        """Note what is left, as of the end of each machine's own samples: others may have gone on for longer."""
         for number, (life, index) in enumerate(self._rows):
+            activity = activities.get(life.seed)
+            if activity is None:
+                self._plant.rise_k[number] = warm[number]
+                continue
+            last = activity.length - 1
+            self._plant.rise_k[number] = signals["pump_temp_c"][last, number] - signals["ambient_temp_c"][last, number]
             life.circuits[index].dust_g = 1000 * float(self._plant.dust_kg[number])
             if index == 0:
-                life.jar_g = float(self._plant.jar_g[number])
-                life.canister_g = float(self._plant.canister_g[number])
+                life.jar_g = float(signals["crystal_jar_g"][last, number])
+                life.canister_g = float(signals["canister_g"][last, number])
 
 
 def _stop(inputs: Inputs, row: int, step: int) -> None:

@@ -217,7 +217,7 @@ def _mains(rows: Sequence[Row], activities: Mapping[int, Activity], begun: Mappi
         if activity is None:
             continue
         if life.plan.nuisances:
-            clinic.add_sags(volts[number], life.clinic, life.random)
+            clinic.add_sags(volts[number, : len(activity.scripts[0])], life.clinic, life.random)
         for begin in _supply_moments(life, activity):
             volts[number, begin:] *= life.mains_factor(activity.session, begin / RATE_HZ)
     return _by_step(volts)

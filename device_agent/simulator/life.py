@@ -70,6 +70,7 @@ class Life:
 
     Attributes:
         treatments: begun so far; the running one's number + 1.
+        activities, idles: treatments and self-tests, and times between them, so far.
         events: records that the next samples bring along.
         unfinished: end of a session that a power cut has left open.
         since_ms: when each scheduled fault began.
@@ -91,6 +92,8 @@ class Life:
     mains_nominal_v: float = 230.0
     treatments: int = 0
     sessions: int = 0
+    activities: int = 0
+    idles: int = 0
     boots: int = 0
     boot: Boot = field(default_factory=lambda: Boot("", 0))
     unfinished: Session | None = None

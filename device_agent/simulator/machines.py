@@ -1,6 +1,6 @@
 """Machines as they really are: drawn parameters, plant and sensors for the rows of a batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import cast
 
@@ -16,9 +16,23 @@ from device_agent.simulator.faults import DRIFT, Scheduled
 from device_agent.simulator.inputs import Activity, Inputs, Row
 from device_agent.simulator.models import CAKE_G, Circuit
 from device_agent.simulator.plant import Plant, Quirks, Signals
-from device_agent.simulator.sensors import GOOD, PROBES, RAIL_HIGH, RAIL_LOW, STUCK, ZERO, SensorFault, Sensors
+from device_agent.simulator.sensors import (
+    AUTO_ZERO_S,
+    GOOD,
+    PROBES,
+    RAIL_HIGH,
+    RAIL_LOW,
+    STUCK,
+    ZERO,
+    SensorFault,
+    Sensors,
+)
 from device_agent.simulator.streams import Streams
 from device_agent.simulator.treatment import RATE_HZ
+
+_IDLE = 1 << 31
+_FEED_NOISE, _SENSOR_NOISE, _DROPOUTS = 11, 12, 13
+"""Purposes of random numbers: each has streams of its own."""
 
 _PLAIN = {"crystal": Quirks(), "diamond": Quirks(crystal_loading=0.0)}
 _PLAIN["hydra"] = Quirks(crystal_loading=0.0, waste_m3_per_g=1e-6, has_float=True)
@@ -33,6 +47,10 @@ _DROPPED = (
 """Channels of one connector: they drop out together."""
 _ZERO_SHARE = 0.7
 """Share of drop-outs in which they read zero; in the others they freeze."""
+
+
+Readings = dict[str, NDArray[np.float32]]
+"""Readings by channel, each (rows, steps)."""
 
 
 class Machines:
@@ -51,15 +69,32 @@ class Machines:
             self.drawn.append(machine)
             quirks.append(quirk)
         stacked = Machine(**{name: np.array([float(getattr(each, name)) for each in self.drawn]) for name in FIELDS})
-        self.plant = Plant(stacked, len(rows), _stack(quirks), _streams(seeds, 11))
+        self._streams = [Streams([(seed, purpose) for seed in seeds]) for purpose in (_FEED_NOISE, _SENSOR_NOISE)]
+        # Plant and sensors use no more of a Generator than Streams has.
+        feed_noise, sensor_noise = (cast("Generator", streams) for streams in self._streams)
+        self.plant = Plant(stacked, len(rows), _stack(quirks), feed_noise)
         probes = draw.draw_probes(seeds) if is_drawn else PROBES
-        self._sensors = Sensors(probes, CHANNELS, len(rows), _streams(seeds, 12))
-        self._dropouts = [default_rng(SeedSequence((seed, 13))) for seed in seeds]
+        self._sensors = Sensors(probes, CHANNELS, len(rows), sensor_noise)
+        self._zero()
 
-    def measure(
-        self, signals: Signals, inputs: Inputs, activities: Mapping[int, Activity]
-    ) -> dict[str, NDArray[np.float32]]:
-        """What the sensors say during activities, by channel, each (rows, steps)."""
+    def begin(self, activities: Mapping[int, Activity]) -> None:
+        """The noise of a machine depends on its seed and the number of its activity alone."""
+        for activity in activities.values():
+            activity.life.activities += 1
+        self._restart([life.activities for life, _ in self._rows])
+
+    def begin_to_stand(self, seeds: Container[int]) -> None:
+        """Likewise, for a time between activities."""
+        for life, index in self._rows:
+            life.idles += index == 0 and life.seed in seeds
+        self._restart([_IDLE + life.idles for life, _ in self._rows])
+
+    def _restart(self, numbers: Sequence[int]) -> None:
+        for streams in self._streams:
+            streams.restart(numbers)
+
+    def measure(self, signals: Signals, inputs: Inputs, activities: Mapping[int, Activity]) -> Readings:
+        """What the sensors say during activities."""
         steps = len(signals["pump_on"])
         true = {**signals, "setpoint_kpa": inputs.setpoint_kpa[:steps], "pump_duty": signals["pump_on"]}
         self._sensors.settle({name: values[0] for name, values in true.items()})
@@ -67,8 +102,14 @@ class Machines:
         readings = self._sensors.measure(true, self._faults(activities, steps), years=years)
         return {name: np.ascontiguousarray(values.T) for name, values in readings.items()}
 
-    def stand(self, signals: Signals) -> dict[str, NDArray[np.float32]]:
-        """What the sensors say of machines at rest, (rows, samples), however far apart the samples are."""
+    def _zero(self) -> None:
+        """Every sensor has taken its zero before the first day."""
+        shape = (round(AUTO_ZERO_S * RATE_HZ) + 1, len(self._rows))
+        self._sensors.measure({channel.name: np.zeros(shape) for channel in CHANNELS})
+
+    def stand(self, signals: Signals) -> Readings:
+        """What the sensors say of machines at rest, however far apart the samples are."""
+        self._sensors.settle({name: values[0] for name, values in signals.items()})
         readings = self._sensors.measure(signals)
         return {name: np.ascontiguousarray(values.T) for name, values in readings.items()}
 
@@ -88,15 +129,11 @@ class Machines:
                 if begin is None or level is None:
                     continue
                 if each.fault == "electrical_dropout":
-                    spoiled.drop_out(row, begin, activity.length, level, self._dropouts[row])
+                    random = default_rng(SeedSequence((life.seed, _DROPOUTS, life.activities)))
+                    spoiled.drop_out(row, begin, activity.length, level, random)
                 elif each.fault != "power_cut":
                     spoiled.spoil(each, level, row, begin)
         return spoiled.faults()
-
-
-def _streams(seeds: Sequence[int], purpose: int) -> Generator:
-    """Noise with a stream per row; plant and sensors use no more of a Generator than `Streams` has."""
-    return cast("Generator", Streams([(seed, purpose) for seed in seeds]))
 
 
 class _Spoiled:
