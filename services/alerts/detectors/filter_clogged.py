@@ -55,9 +55,9 @@ MIN_FLOW = 0.3
 MAX_RATIO = 3.0
 MAX_PAUSE_MS = 3_600_000
 """The longest gap between two samples with the pump on that counts as pumping."""
-LOOK_AGAIN = 1.01
+LOOK_AGAIN = 1.02
 MIN_LOOK_S = 1.0
-"""A filter is forecast again when its exposure has grown by 1 %, and by 1 s."""
+"""A filter is forecast again when its exposure has grown by 2 %, and by 1 s."""
 TELL_STEP = 0.1
 """An alarm's numbers are renewed when the level has moved this far."""
 COVERAGE_GAIN = 1 / 64

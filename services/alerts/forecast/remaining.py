@@ -1,6 +1,7 @@
 """Remaining life of a filter, with a range: by the library of its model, or by a general prior without one."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -94,7 +95,7 @@ def forecast(curve: Curve, library: Library, usage: Usage) -> Forecast | None:
     found = outlook(curve, library, usage.load)
     if found is None:
         return None
-    low, middle, high = (quantile(found, p) for p in (0.1, 0.5, 0.9))
+    low, middle, high = quantiles(found, (0.1, 0.5, 0.9))
     remaining = Range(low, middle, high)
     per_session = pumped_s_per_session(usage.pace)
     per_day = usage.pace.pumped_s_per_day
@@ -140,11 +141,11 @@ def outlook(curve: Curve, library: Library, load: Load) -> Outlook | None:
     return Outlook(np.array([*values, prior]), np.array([*trust, 1 - trust.sum()]), basis)
 
 
-def quantile(found: Outlook, p: float) -> float:
-    """The remaining pumping seconds that are not exceeded with probability p."""
+def quantiles(found: Outlook, probabilities: Sequence[float]) -> list[float]:
+    """The remaining pumping seconds that are not exceeded with these probabilities."""
     at = np.unique(found.values)
-    reached = _cumulative(found, at)
-    return float(np.interp(p, reached, at))
+    values: list[float] = np.interp(probabilities, _cumulative(found, at), at).tolist()
+    return values
 
 
 def probability(found: Outlook, seconds: float) -> float:
