@@ -1,0 +1,155 @@
+"""How long until it is told: over-vacuum, stuck sensors, small leaks, a worn pump."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import quantiles
+
+from bench.detection.faults import ONSET, PUMP_S, limits_of
+from bench.detection.watch import Watch, raised
+from device_agent.simulator.faults import Scheduled
+from device_agent.simulator.scenario import Plan, simulate
+from device_agent.simulator.stretches import Stretch
+from services.alerts.context import Context
+
+MODEL = "crystal-m1"
+MISSED = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One question.
+
+    Attributes:
+        fault: what the machines get; any of ``told`` answers it.
+        unit: of the delay: seconds of event time, seconds of pump time, self-tests, or opening days.
+        self_tests: share of days that begin with one.
+    """
+
+    name: str
+    fault: Scheduled
+    told: frozenset[str]
+    unit: str
+    days: int
+    self_tests: float = 1.0
+
+
+_LEAKS = frozenset({"leak_dirty_side", "leak_clean_side"})
+_WORN = frozenset({"pump_worn"})
+_IN_SESSION_S = 60.0
+
+CASES: tuple[Case, ...] = (
+    Case(
+        "over_vacuum_regulator",
+        Scheduled(fault="regulator_shut", onset=ONSET, onset_s=_IN_SESSION_S),
+        frozenset({"over_vacuum"}),
+        "s",
+        3,
+    ),
+    Case(
+        "over_vacuum_feed",
+        Scheduled(fault="feed_blocked", level=0.2, onset=ONSET, onset_s=_IN_SESSION_S),
+        frozenset({"over_vacuum"}),
+        "s",
+        3,
+    ),
+    Case(
+        "stuck_sensor",
+        Scheduled(fault="sensor_stuck", onset=ONSET, onset_s=_IN_SESSION_S),
+        frozenset({"sensor_stuck"}),
+        "pump_s",
+        3,
+    ),
+    Case("leak", Scheduled(fault="leak_dirty_side", level=0.5, onset=ONSET), _LEAKS, "self_tests", 8),
+    Case("leak_clean", Scheduled(fault="leak_clean_side", level=0.5, onset=ONSET), _LEAKS, "self_tests", 8),
+    Case("pump_wear", Scheduled(fault="pump_worn", level=0.8, onset=ONSET), _WORN, "days", 20),
+    Case("pump_wear_30", Scheduled(fault="pump_worn", level=0.8, onset=ONSET), _WORN, "days", 20, 0.3),
+    Case("pump_wear_0", Scheduled(fault="pump_worn", level=0.8, onset=ONSET), _WORN, "days", 20, 0.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Some machines for one case."""
+
+    case: Case
+    seed: int
+    machines: int
+
+
+@dataclass(slots=True)
+class _Timer:
+    """One machine: when its fault began, and what has passed since, until it is told."""
+
+    watch: Watch
+    since_ms: int | None = None
+    passed: dict[str, float] = field(default_factory=lambda: {"pump_s": 0.0, "self_tests": 0.0})
+    delay: float = MISSED
+
+
+def tasks(machines: int, seed: int) -> list[Task]:
+    return [Task(case, seed * 31 + number, machines) for number, case in enumerate(CASES)]
+
+
+def run(task: Task) -> tuple[str, dict[str, float]]:
+    """The delay of each machine, by id; `MISSED` if it was never told. Machines without an onset are left out."""
+    case, context = task.case, Context(limits=limits_of(MODEL), profile="full")
+    plan = Plan(
+        seed=task.seed,
+        machines=task.machines,
+        model=MODEL,
+        days=case.days,
+        sessions_per_day=(3, 3),
+        pump_s=PUMP_S,
+        faults=(case.fault,),
+        self_tests=case.self_tests,
+    )
+    timers: dict[str, _Timer] = {}
+    for stretch in simulate(plan):
+        timer = timers.setdefault(stretch.device_id, _Timer(Watch(stretch.device_id, context)))
+        if timer.delay == MISSED:
+            timer.watch.show(stretch)
+            _pass(timer, case, stretch)
+    return case.name, {device_id: t.delay for device_id, t in timers.items() if t.since_ms is not None}
+
+
+def _pass(timer: _Timer, case: Case, stretch: Stretch) -> None:
+    wanted = "over_vacuum" if case.unit == "s" else case.fault.fault
+    if timer.since_ms is None:
+        timer.since_ms = next((each.since_ms for each in stretch.truth if each.fault == wanted), None)
+    if timer.since_ms is None:
+        return
+    told_ms = next(
+        (
+            round(told.alarm.raised_at.timestamp() * 1000)
+            for told in raised(timer.watch.history)
+            if told.alarm.fault in case.told and told.at_ms >= timer.since_ms
+        ),
+        None,
+    )
+    is_test = any(getattr(record, "purpose", "") == "self_test" for _, record in stretch.records)
+    timer.passed["self_tests"] += is_test and stretch.at_ms[0] >= timer.since_ms
+    end_ms = told_ms if told_ms is not None else int(stretch.at_ms[-1])
+    counted = (stretch.at_ms >= timer.since_ms) & (stretch.at_ms <= end_ms)
+    timer.passed["pump_s"] += float((counted & (stretch.channels["pump_on"] >= 0.5)).sum()) / 10
+    if told_ms is not None:
+        elapsed_s = (told_ms - timer.since_ms) / 1000
+        timer.delay = {"s": elapsed_s, "days": elapsed_s / 86_400, **timer.passed}[case.unit]
+
+
+def summary(delays: Mapping[str, float]) -> dict[str, float]:
+    """Median, 90th percentile and worst of the machines that were told of, and how many were not."""
+    told = sorted(delay for delay in delays.values() if delay != MISSED)
+    missed = len(delays) - len(told)
+    if len(told) < 2:
+        return {"machines": len(delays), "missed": missed}
+    return {
+        "machines": len(delays),
+        "missed": missed,
+        "p50": _quantile(told, 50),
+        "p90": _quantile(told, 90),
+        "worst": told[-1],
+    }
+
+
+def _quantile(ordered: Sequence[float], percent: int) -> float:
+    return quantiles(ordered, n=100, method="inclusive")[percent - 1]
