@@ -186,15 +186,11 @@ def _detail(told: Sequence[Told]) -> dict[str, object]:
     shares = sorted(each.due_share if each.due_share is not None else 0.0 for each in told)
     worst = max(told, key=lambda each: _rmse([each.known]))
     found: dict[str, object] = {"runs": len(told), "due_share_sorted": [round(share, 3) for share in shares]}
-    pick: Mapping[str, Callable[[Told], Floats]] = {
-        "known": lambda each: each.known,
-        "unknown": lambda each: each.unknown,
-    }
-    for name, of in pick.items():
-        rows = np.concatenate([of(each) for each in told])
+    for name, parts in (("known", [each.known for each in told]), ("unknown", [each.unknown for each in told])):
+        rows = np.concatenate(parts)
         found[name] = {
-            "rmse_per_run_s": round(_rmse(map(of, told)), 3),
-            "mae_s": round(_mae(map(of, told)), 3),
+            "rmse_per_run_s": round(_rmse(parts), 3),
+            "mae_s": round(_mae(parts), 3),
             "coverage": round(_coverage(rows), 3),
             "width_s": round(float((rows[:, 4] - rows[:, 2]).mean()), 2),
         }
