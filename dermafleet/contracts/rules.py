@@ -1,9 +1,11 @@
 """A rule that a manufacturer writes without code: what is watched, when it is a fault, and what to say then."""
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 import msgspec
 
+from dermafleet.contracts.channels import CHANNEL_BY_NAME
 from dermafleet.errors import InvalidMessage
 
 RuleKey = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,47}\Z")]
@@ -14,6 +16,31 @@ MachineState = Literal["any", "on", "off", "open", "contact", "capped"]
 MAX_DURATION_S = 86_400.0
 MAX_SESSIONS = 50
 """A rule that needs longer is a trend: the forecast's business."""
+
+SAMPLED: tuple[MachineState, ...] = ("any", "on", "off")
+"""States that a single sample shows; the others are known once a stretch in that state is over."""
+
+SESSION_FIELDS = (
+    *("filter_index", "filter_index_slope", "pump_s", "contact_s", "strokes"),
+    *("ambient_kpa", "mains_v", "ambient_temp_c", "pump_temp_c"),
+)
+SESSION_VALUES = (
+    *("filter_index_first", "filter_index_last", "filter_flow_lpm_actual", "filter_dp_kpa"),
+    *("open_vacuum_ratio", "contact_vacuum_ratio", "return_resistance", "feed_conductance_mm2"),
+    *("pump_residual_open_lpm", "pump_residual_contact_lpm", "pump_ratio_open", "pump_ratio_contact"),
+    *("current_residual_open_a", "current_residual_contact_a", "pump_rise_k", "thermal_residual_k"),
+    *("over_vacuum_s", "over_setpoint_s", "longest_dwell_s", "stroke_s", "open_s", "off_s"),
+    *("crystal_jar_first_g", "crystal_jar_last_g", "canister_first_g", "canister_last_g"),
+)
+SESSION_STATES = ("open", "contact", "capped")
+CAPPED_VALUES = ("pump_down_s", "leak_down_kpa_s")
+FEATURES = (
+    *SESSION_FIELDS,
+    *SESSION_VALUES,
+    *(f"{state}.{channel}" for state in SESSION_STATES for channel in CHANNEL_BY_NAME),
+    *(f"capped.{name}" for name in CAPPED_VALUES),
+)
+"""What is known of a session after it: a rule names each as ``session.<feature>``; docs/rules.md explains them."""
 
 
 class InvalidRule(InvalidMessage):
@@ -41,7 +68,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     key: RuleKey
     version: Annotated[int, msgspec.Meta(ge=1)] = 1
     name: Text
-    models: list[Text] = []
+    models: Annotated[list[Text], msgspec.Meta(max_length=100)] = []
     component: Text = "main"
     quantity: Quantity
     comparison: Literal["above", "below"]
@@ -87,3 +114,23 @@ def decode_rule(raw: bytes) -> Rule:
     if rule.feature is not None and rule.state != "any":
         raise InvalidRule("rule.state", "a session's feature is known after the session, whatever the machine does")
     return rule
+
+
+def check_quantity(rule: Rule, own_channels: Collection[str]) -> None:
+    """See that somebody measures what a rule looks at.
+
+    Args:
+        own_channels: the makers' own names of channels in the models that the rule is for.
+
+    Raises:
+        InvalidRule: nobody does.
+    """
+    if rule.feature is not None:
+        if rule.feature not in FEATURES:
+            raise InvalidRule("rule.quantity", f"there is no session feature {rule.feature!r}")
+    elif rule.quantity not in CHANNEL_BY_NAME:
+        if rule.quantity not in own_channels:
+            raise InvalidRule("rule.quantity", f"{rule.quantity!r} is no channel, and no session.<feature>")
+        if rule.state not in SAMPLED:
+            states = ", ".join(SAMPLED)
+            raise InvalidRule("rule.state", f"a maker's own channel can be judged in these states: {states}")

@@ -44,6 +44,7 @@ class Claim:
         epoch, seq: the last entry evaluated.
         blocked_since: since when newer entries wait for a missing one.
         state: what the detectors remember, as of ``version``; JSON.
+        rules: users' active rules, for whatever model; see `dermafleet.storage.rules.decode_rules`.
         now: the database's clock.
     """
 
@@ -59,6 +60,7 @@ class Claim:
     evaluated_until: datetime | None
     blocked_since: datetime | None
     state: str
+    rules: str
     now: datetime
 
 
@@ -143,7 +145,8 @@ _CLAIM = text(
     """
     select s.device_id as device, d.device_id, m.id as model, coalesce(m.profile, 'full') as profile,
            coalesce(m.limits, '{}') as limits, coalesce(site.altitude_m, 0) as altitude_m, s.version, s.epoch, s.seq,
-           s.evaluated_until, s.blocked_since, s.state::text as state, clock_timestamp() as now
+           s.evaluated_until, s.blocked_since, s.state::text as state, clock_timestamp() as now,
+           (select coalesce(jsonb_agg(document order by key), '[]')::text from rule where state = 'active') as rules
     from detector_state s join device d on d.id = s.device_id left join device_model m on m.id = d.model_id
     left join placement p on p.device_id = d.id and p.to_at is null left join site on site.id = p.site_id
     where s.device_id = :device for update of s skip locked

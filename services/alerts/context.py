@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from dermafleet.contracts.channels import Profile
+from dermafleet.contracts.rules import Rule
 from services.alerts.limits import Limits
 
 
@@ -14,8 +15,10 @@ class Context:
         limits: of the device model.
         profile: which channels the model is fitted with.
         altitude_m: of the site: stands in for `ambient_kpa` where that is not measured.
+        rules: users' rules that are active and for this model.
     """
 
     limits: Limits = field(default_factory=Limits)
     profile: Profile = "full"
     altitude_m: float = 0.0
+    rules: tuple[Rule, ...] = ()

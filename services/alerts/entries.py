@@ -11,7 +11,7 @@ from dermafleet.contracts.channels import CHANNEL_BY_NAME, CHANNELS
 from dermafleet.contracts.records import MAINTENANCE, Maintenance, Session
 from dermafleet.storage.blocks import Samples
 from dermafleet.storage.follow import Entry
-from services.alerts.limits import Limits
+from services.alerts.context import Context
 from services.alerts.observation import Block
 
 _MARK_BIT = {channel.name: 1 << i for i, channel in enumerate(CHANNELS)}
@@ -41,9 +41,10 @@ def cut_step(entries: Sequence[Entry]) -> Sequence[Entry]:
     return entries
 
 
-def channels_needed(limits: Limits) -> tuple[str, ...]:
-    """All channels of the registry, and the maker's own that stand for one of them in some component."""
-    own = {name for names in limits.components.values() for name in names.values()}
+def channels_needed(context: Context) -> tuple[str, ...]:
+    """All channels of the registry, and the maker's own that stand for one of them, or that a rule looks at."""
+    own = {name for names in context.limits.components.values() for name in names.values()}
+    own |= {rule.quantity for rule in context.rules if rule.feature is None}
     return (*CHANNEL_BY_NAME, *sorted(own - CHANNEL_BY_NAME.keys()))
 
 

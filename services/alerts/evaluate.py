@@ -11,17 +11,19 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from dermafleet.contracts.records import Session as SessionEntry
+from services.alerts import rules
 from services.alerts.context import Context
 from services.alerts.detectors import fast, filter_clogged
 from services.alerts.detectors.fast import State as FastState
 from services.alerts.detectors.filter_clogged import State as FilterState
 from services.alerts.entries import EventBody, component_view
-from services.alerts.features import segments, session
+from services.alerts.features import nominal, segments, session
 from services.alerts.features.segments import State as SegmentState
 from services.alerts.features.session import State as SessionState
 from services.alerts.features.types import SessionFeatures
 from services.alerts.findings import Findings
 from services.alerts.observation import Block, Observation, Origin
+from services.alerts.rules import States as RuleStates
 
 VERSION = 2
 """Of `Memory`'s layout; what an older version remembered is forgotten, alarms stay."""
@@ -39,6 +41,7 @@ class ComponentMemory(msgspec.Struct, omit_defaults=True):
     filter_clogged: FilterState = msgspec.field(default_factory=FilterState)
     segments: SegmentState = msgspec.field(default_factory=SegmentState)
     session: SessionState = msgspec.field(default_factory=SessionState)
+    rules: RuleStates = {}
     momentary: dict[str, int] = {}
     lasting: dict[str, int] = {}
 
@@ -81,7 +84,8 @@ def take_block(memory: Memory, block: Block, context: Context) -> Findings:
         return findings
     for component, names in context.limits.components.items():
         part = memory.components.setdefault(component, ComponentMemory())
-        _take_samples(_Part(component, part, context, findings), component_view(block, names), memory.purpose)
+        view = component_view(block, names)
+        _take_samples(_Part(component, part, context, findings), view, memory.purpose, raw=block)
     return findings
 
 
@@ -94,7 +98,7 @@ def take_session(memory: Memory, entry: SessionEntry, origin: Origin, at_ms: int
         if not is_known or entry.op == "end":
             _end_session(_Part(component, part, context, findings), origin, at_ms)
         if not is_known and entry.op != "end":
-            tip = entry.tip_type or ""
+            tip = nominal.tip_name(entry.tip_type, entry.tip_size_mm)
             session.begin(part.session, entry.session, entry.purpose, tip, at_ms, component=component)
     is_over = entry.op == "end"
     memory.session_id = None if is_over else entry.session
@@ -126,20 +130,27 @@ class _Part:
     findings: Findings
 
 
-def _take_samples(part: _Part, block: Block, purpose: str | None) -> None:
+def _take_samples(part: _Part, block: Block, purpose: str | None, *, raw: Block) -> None:
     memory, context = part.memory, part.context
     is_self_test = None if purpose is None else purpose == "self_test"
     taken = fast.take(memory.fast, block, context, component=part.name, is_self_test=is_self_test)
     opinions = [*taken.observations, *filter_clogged.evaluate(memory.filter_clogged, taken.block, context.limits)]
-    part.findings.observations += _note(memory.momentary, part.name, opinions, int(block.at_ms[-1]))
     closed = segments.take(memory.segments, taken.block)
+    ruled = rules.take(memory.rules, context.rules, taken.block, closed, component=part.name, raw=raw)
+    for each in ruled:
+        memory.lasting.pop(each.fault, None)
+    part.findings.observations += _note(memory.momentary, part.name, [*opinions, *ruled], int(block.at_ms[-1]))
     for features in session.take(memory.session, taken.block, closed, context):
         _judge_session(part, features, Origin(block.epoch, block.seq, len(block.at_ms) - 1))
 
 
 def _end_session(part: _Part, origin: Origin, at_ms: int) -> None:
     """End what runs, if anything does."""
+    if part.memory.session.session_id is None:
+        return
     closed = segments.close(part.memory.segments)
+    ruled = rules.close(part.memory.rules, part.context.rules, closed, origin, component=part.name)
+    part.findings.observations += _note(part.memory.momentary, part.name, ruled, at_ms)
     features = session.end(part.memory.session, at_ms, part.context, closed=closed)
     if features is not None:
         _judge_session(part, features, origin)
@@ -150,6 +161,8 @@ def _judge_session(part: _Part, features: SessionFeatures, origin: Origin) -> No
     if features.component != part.name:
         features = msgspec.structs.replace(features, component=part.name)
     part.findings.features.append(features)
+    ruled = rules.judge(part.memory.rules, part.context.rules, features, origin)
+    part.findings.observations += _note(part.memory.lasting, part.name, ruled, features.ended_ms)
 
 
 def _note(

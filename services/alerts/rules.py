@@ -2,21 +2,19 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dermafleet.contracts.rules import Rule
+from dermafleet.contracts.channels import CHANNEL_BY_NAME
+from dermafleet.contracts.rules import SAMPLED, SESSION_FIELDS, Rule
 from services.alerts.features.types import Segment, SessionFeatures
-from services.alerts.observation import Block, Observation, Origin
+from services.alerts.observation import Block, Observation, Origin, utc
 
 MAX_PAUSE_MS = 5_000
 """A longer pause between samples counts as this much: nobody watched."""
-
-_SAMPLED = ("any", "on", "off")
-"""States that a single sample shows; the others are known once the segment is over."""
 
 
 class State(msgspec.Struct):
@@ -40,15 +38,43 @@ States = dict[str, State]
 """By rule key."""
 
 
+def take(
+    states: States, rules: Iterable[Rule], block: Block, segments: Sequence[Segment], *, component: str, raw: Block
+) -> list[Observation]:
+    """Show the rules one entry of a component, and clear what those that hold no longer had raised.
+
+    Args:
+        states: of this component; changed.
+        block, segments: the component's trusted samples, and the segments that they closed.
+        raw: the entry as it came, with the maker's own channels.
+    """
+    own = {name: values for name, values in raw.channels.items() if name not in CHANNEL_BY_NAME}
+    seen = replace(block, channels={**own, **block.channels}) if own else block
+    held = [rule for rule in rules if rule.component == component]
+    gone = _end(states, held, int(block.at_ms[0]), Origin(block.epoch, block.seq), component) if states else []
+    return [*gone, *watch(states, held, seen, segments)]
+
+
+def close(
+    states: States, rules: Iterable[Rule], segments: Sequence[Segment], origin: Origin, *, component: str
+) -> list[Observation]:
+    """Show the rules about channels what a session's end closed; changes ``states``."""
+    found: list[Observation] = []
+    for rule in rules:
+        if rule.component == component and rule.feature is None and rule.state not in SAMPLED:
+            found += _take(rule, recall(states, rule), _pieces_of_segments(rule, segments), origin)
+    return found
+
+
 def watch(states: States, rules: Iterable[Rule], block: Block, segments: Sequence[Segment]) -> list[Observation]:
     """Show the rules about channels one entry's samples and the segments that it closed; changes ``states``."""
     found: list[Observation] = []
     for rule in rules:
         if rule.feature is None:
             state = recall(states, rule)
-            is_sampled = rule.state in _SAMPLED
+            is_sampled = rule.state in SAMPLED
             pieces = _pieces_of_block(rule, state, block) if is_sampled else _pieces_of_segments(rule, segments)
-            found += _take(rule, state, pieces, block)
+            found += _take(rule, state, pieces, Origin(block.epoch, block.seq))
     return found
 
 
@@ -68,20 +94,23 @@ def judge(states: States, rules: Iterable[Rule], features: SessionFeatures, orig
 
 
 def read_feature(features: SessionFeatures, name: str) -> float | None:
-    """A session's quantity by name: a field, one of ``values``, or ``open.<channel>`` / ``contact.<channel>``."""
+    """A session's quantity by one of the names in `dermafleet.contracts.rules.FEATURES`; None = not measured."""
     head, _, channel = name.partition(".")
     if channel:
-        means = {
-            "open": features.open.mean if features.open else {},
-            "contact": features.contacts[0].mean if features.contacts else {},
-            "capped": features.capped.mean if features.capped else {},
-        }.get(head, {})
-        return means.get(channel)
-    value = features.values.get(name, getattr(features, name, None) if name in _FIELDS else None)
+        return _means(features, head).get(channel)
+    value = features.values.get(name, getattr(features, name) if name in SESSION_FIELDS else None)
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-_FIELDS = ("filter_index", "filter_index_slope", "pump_s", "contact_s", "strokes", "ambient_kpa", "mains_v")
+def _means(features: SessionFeatures, state: str) -> dict[str, float | None]:
+    """What was measured in one state; in contact, at the set point with the most strokes."""
+    if state == "open" and features.open:
+        return {**features.open.mean}
+    if state == "contact" and features.contacts:
+        return {**max(features.contacts, key=lambda contact: contact.strokes).mean}
+    if state == "capped" and (capped := features.capped):
+        return {**capped.mean, "pump_down_s": capped.pump_down_s, "leak_down_kpa_s": capped.leak_down_kpa_s}
+    return {}
 
 
 def recall(states: States, rule: Rule) -> State:
@@ -90,6 +119,29 @@ def recall(states: States, rule: Rule) -> State:
     if state.version != rule.version:
         states[rule.key] = state = State(version=rule.version, is_raised=state.is_raised)
     return state
+
+
+def _end(states: States, rules: Iterable[Rule], at_ms: int, origin: Origin, component: str) -> list[Observation]:
+    """Forget the rules that hold here no longer: retired, or not for this model or component any more."""
+    found = []
+    for key in sorted(states.keys() - {rule.key for rule in rules}):
+        state = states.pop(key)
+        if state.is_raised:
+            fault = f"rule_{key}"
+            found.append(
+                Observation(
+                    component=component,
+                    fault=fault,
+                    severity=None,
+                    at=utc(at_ms),
+                    origin=origin,
+                    confidence=1.0,
+                    detector=fault,
+                    detector_version=state.version,
+                    reason="the rule holds here no longer: it was retired, or is for other machines now",
+                )
+            )
+    return found
 
 
 class _Piece(msgspec.Struct, frozen=True):
@@ -101,11 +153,11 @@ class _Piece(msgspec.Struct, frozen=True):
     sample: int = 0
 
 
-def _take(rule: Rule, state: State, pieces: Iterable[_Piece], block: Block) -> list[Observation]:
+def _take(rule: Rule, state: State, pieces: Iterable[_Piece], origin: Origin) -> list[Observation]:
     found: list[Observation] = []
     for piece in pieces:
         if _count(rule, state, piece, needed=rule.duration_s * 1000):
-            found.append(_observation(rule, state, piece.at_ms, Origin(block.epoch, block.seq, piece.sample)))
+            found.append(_observation(rule, state, piece.at_ms, replace(origin, sample=piece.sample)))
     return found
 
 
@@ -116,7 +168,7 @@ def _count(rule: Rule, state: State, piece: _Piece, *, needed: float) -> bool:
         return False
     if state.held is None:
         # A sample says nothing of the time before it; a segment or a session was like this all along.
-        state.held = 0.0 if rule.feature is None and rule.state in _SAMPLED else piece.weight
+        state.held = 0.0 if rule.feature is None and rule.state in SAMPLED else piece.weight
     else:
         state.held += piece.weight
     state.value = piece.value
@@ -172,7 +224,7 @@ def _observation(rule: Rule, state: State, at_ms: int, origin: Origin) -> Observ
         component=rule.component,
         fault=rule.fault,
         severity=rule.severity if state.is_raised else None,
-        at=datetime.fromtimestamp(at_ms / 1000, UTC),
+        at=utc(at_ms),
         origin=origin,
         confidence=1.0,
         detector=rule.fault,
@@ -181,6 +233,7 @@ def _observation(rule: Rule, state: State, at_ms: int, origin: Origin) -> Observ
         detail={
             "rule": rule.name,
             "message": rule.message,
+            "version": rule.version,
             "quantity": rule.quantity,
             "value": round(state.value, 6),
             "level": level,

@@ -11,6 +11,7 @@ from dermafleet.storage import alarms, condition, follow
 from dermafleet.storage.blocks import read_samples
 from dermafleet.storage.engine import translate
 from dermafleet.storage.follow import Claim, Entry
+from dermafleet.storage.rules import decode_rules
 from services.alerts import evaluate, holes, lifecycle, metrics, projection
 from services.alerts.context import Context
 from services.alerts.entries import (
@@ -110,7 +111,7 @@ class _Step:
         """Show entries in order to detectors and projections; what they find is written, but for the observations."""
         device, context = self._claim.device, self._context()
         blocks = [entry for entry in entries if entry.kind == "telemetry"]
-        samples = await read_samples(self._connection, device, blocks, channels_needed(context.limits))
+        samples = await read_samples(self._connection, device, blocks, channels_needed(context))
         observations: list[Observation] = []
         for entry in entries:
             if entry.kind == "session":
@@ -129,7 +130,8 @@ class _Step:
     def _context(self) -> Context:
         """What is known of the device besides its log."""
         claim = self._claim
-        return Context(decode_limits(claim.limits), claim.profile, claim.altitude_m)
+        rules = tuple(rule for rule in decode_rules(claim.rules) if rule.covers(claim.model))
+        return Context(decode_limits(claim.limits), claim.profile, claim.altitude_m, rules)
 
     async def _take_session(self, epoch: str, entry: Entry, context: Context) -> Findings:
         device, told = self._claim.device, read_session(entry)
