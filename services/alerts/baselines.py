@@ -2,9 +2,10 @@
 
 A baseline is the logarithm of measured over the type's value, in which the load of the intake filter is already
 accounted for; that of `FILTER` is the index of the filter as new. It is learned once, over `SESSIONS` sessions or
-`STABLE_S` seconds of stable states, and then stands until a record calls for a new one, so that slow wear is not
-learned away. A value that no healthy machine of the type has is not accepted: a fault that was there from the first
-session on is none of this machine's habits. Until a value is learned, the type's serves, with wide limits.
+`STABLE_S` seconds of stable states (a filter's in its first session, before it has loaded), and then stands until a
+record calls for a new one, so that slow wear is not learned away. A value that no healthy machine of the type has is
+not accepted: a fault that was there from the first session on is none of this machine's habits. Until a value is
+learned, the type's serves, with wide limits.
 """
 
 import math
@@ -31,8 +32,9 @@ LIMIT = 3.0
 """Standard deviations of the type's scatter within which a value is accepted."""
 NEW_FILTER = (0.5, 2.0)
 """Index of a filter that a record calls new, by the type's clean value; outside, it is the wrong one or missing."""
-FIRST_FILTER = 1.4
-"""Without a record nobody said that the filter is new: only an index that scatter explains is taken for it."""
+EXCHANGED = 0.5
+"""An index that falls below this share of the last session's is another filter's."""
+FILTER_RECORD = "FILTER_INTAKE_REPLACED"
 FILTER_ERROR = 0.05
 """Relative error of an index: flow 4 %, dP 3 %."""
 FILTER_SPREAD = 0.1
@@ -43,7 +45,7 @@ REPEATABILITY = 0.5
 """Scatter between sessions over the error of the sensor, usually."""
 
 _RESETS: dict[str, tuple[str, ...]] = {
-    "FILTER_INTAKE_REPLACED": (FILTER, "filter_dp_kpa"),
+    FILTER_RECORD: (FILTER, "filter_dp_kpa"),
     "FILTER_EXHAUST_REPLACED": ("exhaust_dp_kpa", "motor_current_a"),
     "HOSE_CLEARED": ("open.vacuum", "contact.vacuum", "open.flow"),
     "HOSE_REPLACED": ("open.vacuum", "contact.vacuum", "open.flow", LEAK_DOWN),
@@ -83,9 +85,15 @@ class Learned(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """Per "tip|quantity"; tip "" for what does not depend on it."""
+    """What is known of one component.
+
+    Attributes:
+        learned: per "tip|quantity"; tip "" for what does not depend on it.
+        last_index: filter index of the last session, by the type's clean value.
+    """
 
     learned: dict[str, Learned] = {}
+    last_index: float | None = None
 
 
 class Residual(msgspec.Struct, frozen=True):
@@ -121,6 +129,7 @@ class Normalised(msgspec.Struct, frozen=True):
         filter_index: over that of this filter as new; over the type's until that is learned. None = not measured.
         filter_index_error: relative standard deviation of it.
         is_filter_learned: whether it is over this filter's own value.
+        is_filter_exchanged: the index fell as only another filter makes it fall, and no record says so.
         rejected: quantities whose new value was not accepted in this session.
         learned: new baselines.
         ambient_kpa, mains_v, temperature_c: surroundings for which the nominal values hold.
@@ -130,6 +139,7 @@ class Normalised(msgspec.Struct, frozen=True):
     filter_index: float | None
     filter_index_error: float | None
     is_filter_learned: bool
+    is_filter_exchanged: bool
     rejected: tuple[str, ...]
     learned: tuple[Baseline, ...]
     ambient_kpa: float
@@ -140,18 +150,23 @@ class Normalised(msgspec.Struct, frozen=True):
 def take(state: State, features: SessionFeatures, context: Context) -> Normalised:
     """Compare a session and learn from it; changes ``state``."""
     book = _Book(state, features)
-    index, filter_ = features.filter_index, state.learned.setdefault(f"|{FILTER}", Learned())
-    if index is not None and not filter_.is_valid:
-        book.learn(FILTER, "", index, FILTER_SPREAD, accepted=_filter_range(filter_))
+    is_exchanged = _learn_filter(state, book, features)
+    filter_, index = book.find(FILTER, ""), features.filter_index
     own = filter_.value if filter_.is_valid else 1.0
-    load = 0.0 if index is None else _load(filter_, index)
-    residuals = [_compare(book, row) for row in expected.rows(features, load, context)]
+    load = 0.0 if index is None else max(index / own - 1, 0.0)
+    rows = expected.rows(features, load, context)
+    for same in _by_quantity(rows):
+        _learn(book, same)
+    residuals = [_compare(book, row) for row in rows]
     at = nominal.conditions(context, features.ambient_kpa, features.mains_v, features.ambient_temp_c)
     return Normalised(
         residuals=tuple(residuals),
         filter_index=None if index is None else index / own,
-        filter_index_error=None if index is None else math.hypot(FILTER_ERROR, 0.0 if filter_.is_valid else 0.15),
+        filter_index_error=None
+        if index is None
+        else math.hypot(FILTER_ERROR, 0.0 if filter_.is_valid else FILTER_SPREAD),
         is_filter_learned=filter_.is_valid,
+        is_filter_exchanged=is_exchanged,
         rejected=tuple(book.rejected),
         learned=tuple(book.new),
         ambient_kpa=at.ambient_kpa,
@@ -176,30 +191,47 @@ def covariance(residuals: Sequence[Residual]) -> Floats:
     return np.asarray(own + shared @ shared.T)
 
 
-def _filter_range(filter_: Learned) -> tuple[float, float]:
-    if filter_.reason == "FILTER_INTAKE_REPLACED":
-        return NEW_FILTER
-    return 1 / FIRST_FILTER, FIRST_FILTER
+def _learn_filter(state: State, book: "_Book", features: SessionFeatures) -> bool:
+    """Learn a new filter's index in its first session; returns whether an exchange went unrecorded."""
+    index = features.filter_index
+    if index is None:
+        return False
+    filter_, last = book.find(FILTER, ""), state.last_index
+    is_new = filter_.reason == FILTER_RECORD and not filter_.is_valid
+    is_exchanged = not is_new and last is not None and index < EXCHANGED * last
+    if is_exchanged:
+        filter_.is_valid, filter_.reason = False, LEARNED
+    state.last_index = index
+    if is_new:
+        first = features.values.get("filter_index_first", index)
+        book.learn(FILTER, "", first, FILTER_ERROR, accepted=NEW_FILTER, sessions=1)
+    return is_exchanged
 
 
-def _load(filter_: Learned, index: float) -> float:
-    """Load of the filter now. One that is being learned is taken as new; one that was not accepted is not."""
-    if filter_.is_valid:
-        return max(index / filter_.value - 1, 0.0)
-    return 0.0 if filter_.window else max(index - 1, 0.0)
+def _by_quantity(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of one quantity together: contact occurs at several set points."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.quantity, []).append(row)
+    return list(groups.values())
+
+
+def _learn(book: "_Book", rows: Sequence[Row]) -> None:
+    """Enter one quantity of the session, unless its baseline stands."""
+    row, tip = rows[0], book.tip_of(rows[0])
+    if book.find(row.quantity, tip).is_valid:
+        return
+    own = float(np.mean([expected.transform(each.channel, each.measured, each.own) for each in rows]))
+    prior = math.sqrt(sum(effect**2 for effect in row.shared) + row.loose**2 + row.error**2)
+    book.learn(row.quantity, tip, own, REPEATABILITY * row.error, accepted=(-LIMIT * prior, LIMIT * prior))
 
 
 def _compare(book: "_Book", row: Row) -> Residual:
     raw = float(expected.transform(row.channel, row.measured, row.nominal))
-    tip = "" if row.state == "capped" else book.tip
-    learned = book.find(row.quantity, tip)
-    prior = math.sqrt(sum(effect**2 for effect in row.shared) + row.loose**2 + row.error**2)
-    if not learned.is_valid:
-        own = float(expected.transform(row.channel, row.measured, row.loaded))
-        book.learn(row.quantity, tip, own, REPEATABILITY * row.error, accepted=(-LIMIT * prior, LIMIT * prior))
+    learned = book.find(row.quantity, book.tip_of(row))
     if not learned.is_valid:
         return _residual(row, raw, 0.0, row.error, row.shared, is_learned=False)
-    error = learned.spread * math.sqrt(1 + 1 / learned.n)
+    error = math.hypot(learned.spread * math.sqrt(1 + 1 / learned.n), REPEATABILITY * row.error)
     surroundings = [
         effect if name in SURROUNDINGS else 0.0 for (name, _), effect in zip(expected.SHARED, row.shared, strict=True)
     ]
@@ -227,37 +259,45 @@ class _Book:
     """Where one session's values are entered."""
 
     def __init__(self, state: State, features: SessionFeatures) -> None:
-        self.tip = features.tip
         self.new: list[Baseline] = []
         self.rejected: list[str] = []
         self._state, self._features = state, features
         contact_s = sum(contact.seconds for contact in features.contacts)
         self._seconds = contact_s + (features.open.seconds if features.open else 0.0)
-        self._entered: set[str] = set()
+
+    def tip_of(self, row: Row) -> str:
+        """The tip that a quantity is kept for: none where the tip is closed."""
+        return "" if row.state == "capped" else self._features.tip
 
     def find(self, quantity: str, tip: str) -> Learned:
         """The baseline of a quantity with a tip."""
         return self._state.learned.setdefault(f"{tip}|{quantity}", Learned())
 
-    def learn(self, quantity: str, tip: str, value: float, usual: float, *, accepted: tuple[float, float]) -> None:
-        """Enter a session's value, once per session; the window that is full becomes a baseline.
+    def learn(
+        self,
+        quantity: str,
+        tip: str,
+        value: float,
+        usual: float,
+        *,
+        accepted: tuple[float, float],
+        sessions: int = SESSIONS,
+    ) -> None:
+        """Enter a session's value; the window that is full becomes a baseline.
 
         Args:
             usual: scatter between sessions that is to be expected.
             accepted: the least and the largest value that a healthy machine can have.
+            sessions: that make a baseline.
         """
         learned = self.find(quantity, tip)
-        key = f"{tip}|{quantity}"
-        if key in self._entered:
-            return
-        self._entered.add(key)
         if not accepted[0] <= value <= accepted[1]:
             self.rejected.append(quantity)
             learned.window, learned.seconds = [], 0.0
             return
         learned.window.append(value)
         learned.seconds += self._seconds
-        if len(learned.window) >= SESSIONS or learned.seconds >= STABLE_S:
+        if len(learned.window) >= sessions or learned.seconds >= STABLE_S:
             self._settle(learned, quantity, tip, usual)
 
     def _settle(self, learned: Learned, quantity: str, tip: str, usual: float) -> None:

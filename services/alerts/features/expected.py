@@ -4,13 +4,15 @@ All comparisons are logarithms of ratios (`transform`), so that a machine whose 
 whatever the altitude. A machine's deviations from its type are shared by its quantities: a weak pump moves them all.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from dermafleet.physics import steady
-from dermafleet.physics.machine import Machine
+from dermafleet.physics.machine import FIELDS, Machine
 from services.alerts.context import Context
 from services.alerts.features import nominal
 from services.alerts.features.types import CappedFeatures, Means, SessionFeatures
@@ -86,7 +88,8 @@ class Row:
     Attributes:
         state, channel, setpoint_kpa: which.
         measured, nominal: in the channel's unit; nominal for a clean filter.
-        loaded: nominal for the filter's present load.
+        own: what this machine would show if it were the type: with the filter's present load and, in contact, at the
+            inlet vacuum as it was, because the seal is the operator's.
         error: of the sensor, logarithmic.
         shared: effect of one standard deviation of each of `SHARED`, logarithmic.
         loose: the same of seal and regulator, together.
@@ -97,7 +100,7 @@ class Row:
     setpoint_kpa: float | None
     measured: float
     nominal: float
-    loaded: float
+    own: float
     error: float
     shared: tuple[float, ...]
     loose: float
@@ -121,95 +124,120 @@ def rows(features: SessionFeatures, load: float, context: Context) -> list[Row]:
         load: of the intake filter, index less one; 0 where it is not known.
     """
     at = nominal.conditions(context, features.ambient_kpa, features.mains_v, features.ambient_temp_c)
-    known = (features.ambient_kpa is not None, features.mains_v is not None)
-    found: list[Row] = []
+    unknown = tuple(
+        name
+        for name, value in zip(SURROUNDINGS, (features.ambient_kpa, features.mains_v), strict=True)
+        if value is None
+    )
+    stretches: list[tuple[State, Means]] = [("contact", contact.mean) for contact in features.contacts]
     if features.open is not None:
-        found += _rows("open", features.open.mean, at, load, known, context)
-    for contact in features.contacts:
-        found += _rows("contact", contact.mean, at, load, known, context)
-    if features.capped is not None:
-        found += _capped(features.capped, at, known, context)
-    return found
-
-
-def _rows(
-    state: State, means: Means, at: nominal.Conditions, load: float, known: tuple[bool, bool], context: Context
-) -> list[Row]:
-    channels = [name for name in CHANNELS[state] if name in means]
-    if not channels:
+        stretches.insert(0, ("open", features.open.mean))
+    capped = features.capped
+    if capped is not None and (capped.plateau or capped.is_self_test):
+        stretches.append(("capped", capped.mean if capped.plateau else {}))
+    if not stretches:
         return []
-    setpoint = means.get("setpoint_kpa")
-    machine, ambient, mains = _scattered(context, setpoint, at, load)
-    points = steady.solve(machine, state, ambient, mains, at.temperature_k)
-    return [_row(state, name, setpoint, means[name], np.asarray(getattr(points, name)), known) for name in channels]
+    machine, ambient, mains = _scattered(stretches, at, load, features.tip, context)
+    points = steady.solve(machine, "contact", ambient, mains, at.temperature_k)
+    found = [
+        _row(state, name, means, np.asarray(getattr(points, name))[i], points.vacuum_inlet_kpa[i], unknown)
+        for i, (state, means) in enumerate(stretches)
+        for name in CHANNELS[state]
+        if name in means
+    ]
+    return found if capped is None else found + _timed(capped, _capped_machine(machine, ambient, mains), at, unknown)
 
 
-def _capped(capped: CappedFeatures, at: nominal.Conditions, known: tuple[bool, bool], context: Context) -> list[Row]:
-    setpoint = capped.mean.get("setpoint_kpa")
-    machine, ambient, mains = _scattered(context, setpoint, at, 0.0)
-    found = _rows("capped", capped.mean, at, 0.0, known, context) if capped.plateau else []
+def _timed(
+    capped: CappedFeatures, scattered: tuple[Machine, Floats, Floats], at: nominal.Conditions, unknown: tuple[str, ...]
+) -> list[Row]:
+    """Pump-down and leak-down of a self-test."""
+    machine, ambient, mains = scattered
+    means = capped.mean
+    found = []
     if capped.pump_down_s is not None:
         times = [
             steady.pump_down_s(machine, kpa, ambient, mains, temperature_k=at.temperature_k)
             for kpa in (capped.pump_down_to_kpa, capped.pump_down_from_kpa)
         ]
-        expected = times[0] - times[1]
-        if np.isfinite(expected).all():
-            found.append(_row("capped", PUMP_DOWN, setpoint, capped.pump_down_s, expected, known))
+        lasts = times[0] - times[1]
+        if np.isfinite(lasts).all():
+            found.append(_row("capped", PUMP_DOWN, {**means, PUMP_DOWN: capped.pump_down_s}, lasts, lasts, unknown))
     if capped.leak_down_kpa_s is not None and capped.leak_down_from_kpa is not None:
-        expected = steady.leak_down_kpa_s(machine, capped.leak_down_from_kpa, ambient, temperature_k=at.temperature_k)
-        found.append(_row("capped", LEAK_DOWN, setpoint, capped.leak_down_kpa_s, expected, known))
+        falls = steady.leak_down_kpa_s(machine, capped.leak_down_from_kpa, ambient, temperature_k=at.temperature_k)
+        found.append(_row("capped", LEAK_DOWN, {**means, LEAK_DOWN: capped.leak_down_kpa_s}, falls, falls, unknown))
     return found
 
 
 _NOMINAL, _LOADED, _FIRST = 0, 1, 2
-"""Elements of a scattered machine: as designed, with its filter loaded, then one per `SHARED`, seal and regulator."""
+"""Elements of a scattered machine: as designed, with its filter loaded, then one per `SHARED`, seal and regulator,"""
+_SEAL = _FIRST + len(SHARED)
+_BLEED = _SEAL + 1
+_GAP = _BLEED + 1
+_GAPS = np.geomspace(0.8, 0.002, 30)
+"""and loaded ones with these shares of the tip open, by which contact is compared at the same vacuum."""
+_COUNT = _GAP + len(_GAPS)
 
 
 def _scattered(
-    context: Context, setpoint_kpa: float | None, at: nominal.Conditions, load: float
+    stretches: Sequence[tuple[State, Means]], at: nominal.Conditions, load: float, tip: str, context: Context
 ) -> tuple[Machine, Floats, Floats]:
-    """The type, and what scatters about it one at a time; with ambient pressure (Pa) and voltage, shapes (k,)."""
-    machine = nominal.type_machine(context)
-    bleed = nominal.bleed_for(machine, setpoint_kpa)
-    count = _FIRST + len(SHARED) + 2
-    surroundings = {"ambient_kpa": np.full(count, 1000 * at.ambient_kpa), "mains_v": np.full(count, at.mains_v)}
-    fields: dict[str, Floats] = {}
+    """The type, and what scatters about it one at a time; with ambient pressure (Pa) and voltage.
+
+    Returns:
+        fields of shape (stretches, `_COUNT`). All are in contact: an open tip is one whose seal is 0, a capped one
+        seals fully and has no feed.
+    """
+    machine = nominal.type_machine(context).with_(tip_m2=nominal.tip_m2(nominal.type_machine(context), tip))
+    shape = (len(stretches), _COUNT)
+    design = {name: np.full(shape, float(np.asarray(getattr(machine, name)))) for name, _ in SHARED[:-2]}
+    surroundings = {"ambient_kpa": np.full(shape, 1000 * at.ambient_kpa), "mains_v": np.full(shape, at.mains_v)}
     for i, (name, spread) in enumerate(SHARED, start=_FIRST):
-        if name in surroundings:
-            surroundings[name][i] *= np.exp(spread)
-        else:
-            fields[name] = np.full(count, float(np.asarray(getattr(machine, name))))
-            fields[name][i] *= np.exp(spread)
-    seal = np.full(count, float(np.asarray(machine.seal)))
-    seal[-2] -= SEAL_SPREAD
-    opening = np.full(count, bleed)
-    opening[-1] *= np.exp(BLEED_SPREAD_BLIND if setpoint_kpa is None else BLEED_SPREAD)
-    filter_load = np.zeros(count)
-    filter_load[_LOADED] = load
-    scattered = machine.with_(**fields, seal=seal, bleed_m2=opening, filter_load=filter_load)
+        (surroundings if name in SURROUNDINGS else design)[name][:, i] *= math.exp(spread)
+    seal, bleed, filter_load = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    filter_load[:, _LOADED] = filter_load[:, _GAP:] = load
+    for row, (state, means) in enumerate(stretches):
+        setpoint = means.get("setpoint_kpa")
+        bleed[row] = nominal.bleed_for(nominal.type_machine(context), setpoint)
+        bleed[row, _BLEED] *= math.exp(BLEED_SPREAD_BLIND if setpoint is None else BLEED_SPREAD)
+        if state == "contact":
+            seal[row] = float(np.asarray(machine.seal))
+            seal[row, _SEAL] -= SEAL_SPREAD
+            seal[row, _GAP:] = 1 - _GAPS
+        elif state == "capped":
+            seal[row], design["feed_m2"][row] = 1.0, 0.0
+    scattered = machine.with_(**design, seal=seal, bleed_m2=bleed, filter_load=filter_load)
     return scattered, surroundings["ambient_kpa"], surroundings["mains_v"]
 
 
-def _row(
-    state: State, channel: str, setpoint_kpa: float | None, measured: float, points: Floats, known: tuple[bool, bool]
-) -> Row:
+def _capped_machine(machine: Machine, ambient: Floats, mains: Floats) -> tuple[Machine, Floats, Floats]:
+    """The last stretch alone."""
+    fields = {name: np.asarray(getattr(machine, name)) for name in FIELDS}
+    last = {name: value[-1] for name, value in fields.items() if value.ndim == 2}
+    return machine.with_(**last), ambient[-1], mains[-1]
+
+
+def _row(state: State, channel: str, means: Means, points: Floats, vacuum_kpa: Floats, unknown: tuple[str, ...]) -> Row:
+    """One quantity from the physics' values for it and for the inlet vacuum, shape (`_COUNT`,) each."""
     absolute, relative, floor = SENSORS[channel]
+    measured = means[channel]
     effects = transform(channel, points, points[_NOMINAL])
-    measured_names = {name for name, is_known in zip(SURROUNDINGS, known, strict=True) if is_known}
     shared = [
-        0.0 if name in measured_names else float(effect)
-        for (name, _), effect in zip(SHARED, effects[_FIRST:-2], strict=True)
+        0.0 if name in SURROUNDINGS and name not in unknown else float(effect)
+        for (name, _), effect in zip(SHARED, effects[_FIRST:_SEAL], strict=True)
     ]
+    own = float(points[_LOADED])
+    if state == "contact" and "vacuum_inlet_kpa" in means:
+        own = float(np.interp(means["vacuum_inlet_kpa"], vacuum_kpa[_GAP:], points[_GAP:]))
     level = max(measured, 0.0) + floor
     return Row(
         state=state,
         channel=channel,
-        setpoint_kpa=setpoint_kpa,
+        setpoint_kpa=means.get("setpoint_kpa"),
         measured=measured,
         nominal=float(points[_NOMINAL]),
-        loaded=float(points[_LOADED]),
+        own=own,
         error=float(np.hypot(absolute, relative * max(measured, 0.0)) / level),
         shared=tuple(shared),
-        loose=float(np.hypot(effects[-2], effects[-1])),
+        loose=float(np.hypot(effects[_SEAL], effects[_BLEED])),
     )

@@ -1,5 +1,7 @@
 """What is gathered of one session while it runs: sums of samples and of settled segments, bounded in size."""
 
+import math
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -150,11 +152,10 @@ def _warm(warmth: Warmth, segment: Segment, machine: Machine) -> None:
             return
     if warmth.model_k is None:
         return
-    rise, settling = nominal.warming(machine)
-    i = 0
+    ratio = 0.0
     if segment.state != "off":
         ratio = segment.mean.get("vacuum_inlet_kpa", 0.0) / segment.mean.get("ambient_kpa", signals.STANDARD_KPA)
-        i = int(np.clip(round(100 * ratio), 0, 100))
-    target = 0.0 if segment.state == "off" else float(rise[i])
-    share = 1 - np.exp(-segment.duration_s / float(settling[i]))
-    warmth.model_k += float(share) * (target - warmth.model_k)
+    last = nominal.WARMING_STEPS - 1
+    rise, settling = nominal.warming(machine)[min(max(round(last * ratio), 0), last)]
+    target = 0.0 if segment.state == "off" else rise
+    warmth.model_k += (1 - math.exp(-segment.duration_s / settling)) * (target - warmth.model_k)

@@ -20,7 +20,7 @@ NOMINAL_V = 230.0
 SETPOINT_KPA = 40.0
 """Set point to which the design value of the regulator's opening belongs."""
 _SCALE_HEIGHT = 44_330.0
-_TABLE = 101
+WARMING_STEPS = 101
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,20 @@ def conditions(
     )
 
 
+def tip_name(tip_type: str | None, size_mm: float | None) -> str:
+    """What baselines are kept per: code and bore of the fitted tip, as far as they are told."""
+    size = "" if size_mm is None else f"{size_mm:g}{_SIZE_UNIT}"
+    return " ".join(part for part in (tip_type, size) if part)
+
+
+def tip_m2(machine: Machine, tip: str) -> float:
+    """Opening of a tip named by `tip_name`, m2; the design opening where its size was not told."""
+    size = tip.rpartition(" ")[2]
+    if not size.endswith(_SIZE_UNIT):
+        return float(np.asarray(machine.tip_m2))
+    return float(gas.hole_m2(float(size.removesuffix(_SIZE_UNIT))))
+
+
 def bleed_for(machine: Machine, setpoint_kpa: float | None) -> float:
     """Opening of the regulator at a set point, m2; the design opening where the set point is not known.
 
@@ -85,12 +99,17 @@ def bleed_for(machine: Machine, setpoint_kpa: float | None) -> float:
     """
     if setpoint_kpa is None:
         return float(np.asarray(machine.bleed_m2))
-    return _bleed_for(machine, round(setpoint_kpa, 1))
+    return float(np.interp(setpoint_kpa, _SETPOINTS, _bleeds(machine)))
 
 
-@lru_cache(maxsize=512)
-def _bleed_for(machine: Machine, setpoint_kpa: float) -> float:
-    return float(steady.bleed_for_contact(machine, setpoint_kpa))
+_SIZE_UNIT = "mm"
+_SETPOINTS = np.arange(4.0, 70.5, 0.5)
+
+
+@lru_cache(maxsize=16)
+def _bleeds(machine: Machine) -> Floats:
+    """Openings at `_SETPOINTS`, m2."""
+    return steady.bleed_for_contact(machine, _SETPOINTS)
 
 
 def curve(machine: Machine, vacuum_kpa: float, exhaust_kpa: float, at: Conditions) -> Curve:
@@ -135,8 +154,8 @@ _DESIGN = (
 
 
 @lru_cache(maxsize=16)
-def warming(machine: Machine) -> tuple[Floats, Floats]:
-    """Settled warming (K) and time constant (s) by hundredths of inlet vacuum over ambient, shape (101,) each."""
+def warming(machine: Machine) -> list[tuple[float, float]]:
+    """Settled warming (K) and its time constant (s) per hundredth of inlet vacuum over ambient pressure."""
     at = Conditions(gas.STANDARD_PRESSURE_PA / 1000, NOMINAL_V, STANDARD_C)
-    points = [curve(machine, share * at.ambient_kpa, 0.5, at) for share in np.linspace(0, 1, _TABLE).tolist()]
-    return np.array([point.rise_k for point in points]), np.array([point.settling_s for point in points])
+    points = [curve(machine, share * at.ambient_kpa, 0.5, at) for share in np.linspace(0, 1, WARMING_STEPS).tolist()]
+    return [(point.rise_k, point.settling_s) for point in points]

@@ -20,7 +20,7 @@ NEVER = 10**9
 
 SETTLES = np.array(
     # after: off, open, contact, capped, not known; of: off, open, contact, capped
-    [[4, 4, 40, 40, 10], [4, 4, 2, 2, 4], [4, 4, 4, 4, 4], [2, 2, 2, 2, 2]]
+    [[4, 4, 40, 40, 10], [4, 4, 2, 2, 4], [3, 3, 3, 3, 3], [2, 2, 2, 2, 2]]
 )
 """Bins that a state needs to settle, by state and the one before it. Contact rises with t63 = 0.7..1.3 s, release falls
 with 0.2 s, the motor starts within 2 s, and a capped tip keeps its vacuum for seconds after the pump stops."""

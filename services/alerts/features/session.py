@@ -88,9 +88,11 @@ def end(state: State, at_ms: int, context: Context, closed: Sequence[Segment] = 
         its features; None if there was no session, or nothing was measured in it.
     """
     _take_segments(state, closed, context)
-    gathered, state.gathered = state.gathered, Gathered()
     session_id, state.session_id = state.session_id, None
-    if session_id is None or (gathered.pump_ms == 0 and gathered.off_s == 0):
+    if session_id is None:
+        return None
+    gathered, state.gathered = state.gathered, Gathered()
+    if gathered.pump_ms == 0 and gathered.off_s == 0:
         return None
     gather.settle_contact(gathered, is_capped=False)
     return _features(state, session_id, gathered, at_ms, context)
