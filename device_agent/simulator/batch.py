@@ -1,7 +1,7 @@
 """A batch of machines through their days, activity by activity at the same time."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from device_agent.simulator.life import Life, begin
 from device_agent.simulator.machines import Machines, Readings
 from device_agent.simulator.plan import Plan
 from device_agent.simulator.plant import Signals
-from device_agent.simulator.stretches import PERIOD_MS, Record, Stretch, maintenance, session_records
-from device_agent.simulator.treatment import RATE_HZ, Operator, Script
+from device_agent.simulator.stretches import PERIOD_MS, Record, Stretch, session_records
+from device_agent.simulator.treatment import RATE_HZ
 from device_agent.simulator.truth import TrueFault
+from device_agent.simulator.upcoming import next_treatment
 
 _ON_BEFORE_OPENING_MS = 15 * 60_000
 _SELF_TEST_AFTER_MS = 120_000
@@ -23,8 +24,6 @@ _FIRST_CLIENT_AFTER_MS = 5 * 60_000
 _BETWEEN_MS = 120_000
 _REBOOT_MS = 90_000
 _OVER_VACUUM_KPA, _OVER_SETPOINT_KPA = 65.0, 10.0
-_TIP_CHANGED = 0.15
-"""Share of treatments for which another tip than the operator's usual one is fitted."""
 
 
 @dataclass(slots=True)
@@ -119,45 +118,11 @@ class Batch:
             day = self._days[life.seed]
             if slot < len(day.starts_ms):
                 at_ms = max(day.starts_ms[slot], day.busy_until_ms + _BETWEEN_MS)
-                activities[life.seed] = self._treatment(life, at_ms)
+                activities[life.seed] = next_treatment(life, at_ms)
         yield from self._idle({seed: each.at_ms for seed, each in activities.items()})
         self._rest(activities)
         inputs, signals = self._circuits.treat(activities, _earliest(activities))
         yield from self._stretches(activities, inputs, signals)
-
-    def _treatment(self, life: Life, at_ms: int) -> Activity:
-        """The next treatment of a machine, with what is done to the machine before."""
-        session = life.treatments
-        life.treatments += 1
-        life.events = [maintenance(life, kind, at_ms - _BETWEEN_MS // 2) for kind in life.prepare(session)]
-        operator = life.operator(session)
-        pump_s = self._plan.pump_s * life.random.uniform(0.9, 1.1)
-        changes = (2, 5) if self._plan.nuisances else (0, 0)
-        script = treatment.treatment(operator, pump_s, life.random, changes=changes)
-        length = len(script)
-        pump_end = int(script.pump_on.sum())
-        for each in life.schedule:
-            if each.fault == "power_cut" and each.onset == session:
-                length = round(each.onset_s * RATE_HZ) or length // 2
-        return Activity(
-            life=life,
-            at_ms=at_ms,
-            purpose="treatment",
-            session=session,
-            scripts=_share(script, life),
-            dust_g=tuple(life.draw_dust_g(index) for index in range(len(life.circuits))),
-            tip_mm=self._tip_mm(operator, life),
-            length=length,
-            pump_end=pump_end,
-            end=pump_end,
-        )
-
-    def _tip_mm(self, operator: Operator, life: Life) -> float:
-        tips = life.circuits[0].circuit.tips_mm
-        if not self._plan.nuisances:
-            return tips[0]
-        changed = life.random.uniform() < _TIP_CHANGED
-        return tips[int(life.random.integers(len(tips)))] if changed else tips[operator.tip]
 
     def _rest(self, activities: Mapping[int, Activity]) -> None:
         """Let the machines cool since their last activity, and begin the next."""
@@ -244,7 +209,7 @@ def _self_test(life: Life, at_ms: int) -> Activity:
         purpose="self_test",
         session=life.treatments,
         scripts=(script,) * count,
-        dust_g=(0.0,) * count,
+        dust_g_s=(0.0,) * count,
         tip_mm=TYPE_TIP_MM,
         length=0,
         pump_end=0,
@@ -254,24 +219,6 @@ def _self_test(life: Life, at_ms: int) -> Activity:
 
 def _earliest(activities: Mapping[int, Activity]) -> int:
     return min(each.at_ms for each in activities.values())
-
-
-def _share(script: Script, life: Life) -> tuple[Script, ...]:
-    """One script per circuit: all pumps run, and the handpieces are used one after the other."""
-    count = len(life.circuits)
-    if count == 1:
-        return (script,)
-    part = np.minimum(np.arange(len(script)) * count // max(int(script.pump_on.sum()), 1), count - 1)
-    usual = float(life.circuits[0].circuit.design.seal)
-    return tuple(
-        replace(
-            script,
-            seal=np.where(
-                (part == index) & (script.seal > 0), script.seal + float(each.circuit.design.seal) - usual, 0.0
-            ),
-        )
-        for index, each in enumerate(life.circuits)
-    )
 
 
 def _truth(activity: Activity) -> tuple[TrueFault, ...]:

@@ -38,11 +38,12 @@ class Activity:
         purpose: ``treatment`` or ``self_test``.
         session: number of the treatment; during a self-test, of the next one.
         scripts: one per circuit, of one length.
-        dust_g: fines that reach the filters, one per circuit.
+        dust_g_s: fines that reach the filters per second of contact, one per circuit.
         tip_mm: opening of the tip.
         length: samples of its telemetry; a power cut makes it shorter than the scripts.
         pump_end: samples until the pump was switched off.
         end: samples until the session was over.
+        before: steps of the treatment that are over when the scripts begin.
     """
 
     life: Life
@@ -50,11 +51,12 @@ class Activity:
     purpose: str
     session: int
     scripts: tuple[Script, ...]
-    dust_g: tuple[float, ...]
+    dust_g_s: tuple[float, ...]
     tip_mm: float
     length: int
     pump_end: int
     end: int
+    before: int = 0
 
 
 @dataclass(slots=True)
@@ -115,8 +117,7 @@ def gather(
         seal[number, :length], setpoint[number, :length] = script.seal, script.setpoint_kpa
         setpoint[number, length:] = script.setpoint_kpa[-1]
         pump_on[number, :length], pinched[number, :length] = script.pump_on, script.pinched
-        contact_s = max(int(script.contact.sum()) / RATE_HZ, 1.0)
-        dust[number] = activity.dust_g[index] / contact_s
+        dust[number] = activity.dust_g_s[index]
         circuit = life.circuits[index].circuit
         fluid[number] = circuit.feed_g_s if circuit.architecture == "hydra" else 0.0
     seal, setpoint = _by_step(seal), _by_step(setpoint)
@@ -181,13 +182,14 @@ def _course(life: Life, index: int, activity: Activity | None, steps: int) -> li
     moments = {0}
     for each in life.schedule:
         if session == each.onset and each.growing == 0:
-            moments.add(round(each.onset_s * RATE_HZ))
+            moments.add(round(each.onset_s * RATE_HZ) - activity.before)
             if each.fault == "canister_full" or each.growing_s > 0:
-                moments.update(range(0, pump_steps, _GROWTH_STEPS))
+                moments.update(range(0, len(activity.scripts[index]), _GROWTH_STEPS))
     return [
-        (step, life.parameters(index, session, step / RATE_HZ, step / pump_steps))
+        (step, life.parameters(index, session, done / RATE_HZ, done / pump_steps))
         for step in sorted(moments)
-        if step < steps
+        if 0 <= step < steps
+        for done in (activity.before + step,)
     ]
 
 
@@ -219,7 +221,7 @@ def _mains(rows: Sequence[Row], activities: Mapping[int, Activity], begun: Mappi
         if life.plan.nuisances:
             clinic.add_sags(volts[number, : len(activity.scripts[0])], life.clinic, life.random)
         for begin in _supply_moments(life, activity):
-            volts[number, begin:] *= life.mains_factor(activity.session, begin / RATE_HZ)
+            volts[number, max(begin - activity.before, 0) :] *= life.mains_factor(activity.session, begin / RATE_HZ)
     return _by_step(volts)
 
 

@@ -69,6 +69,12 @@ class Script:
     def __len__(self) -> int:
         return len(self.seal)
 
+    def part(self, begin: int, end: int) -> "Script":
+        """The samples from one to before another."""
+        return Script(
+            self.pump_on[begin:end], self.seal[begin:end], self.pinched[begin:end], self.setpoint_kpa[begin:end]
+        )
+
     @property
     def contact(self) -> NDArray[np.bool_]:
         return (self.seal > 0) & self.pump_on
@@ -181,6 +187,11 @@ def self_test() -> Script:
         pinched=at >= off + opened,
         setpoint_kpa=np.full(total, SELF_TEST_SETPOINT_KPA),
     )
+
+
+def contact_s(script: Script) -> float:
+    """Seconds in contact, at least one."""
+    return max(float(script.contact.sum()) / RATE_HZ, 1.0)
 
 
 def count_strokes(script: Script, *, since: int = 0, upto: int | None = None) -> Strokes:
