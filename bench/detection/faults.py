@@ -94,7 +94,7 @@ class Run:
         return frozenset(self.named) - {self.fault} - SYMPTOMS.get(self.fault, frozenset())
 
 
-def tasks(machines: int, seed: int, *, uplink: Uplink = "full", batch: int = 100) -> list[Task]:
+def tasks(machines: int, seed: int, *, uplink: Uplink = "full", batch: int = 200) -> list[Task]:
     """Every fault, and as many machines without one, in batches."""
     found = []
     for number, fault in enumerate((*SINGLE, HEALTHY)):

@@ -48,7 +48,7 @@ class Watched:
     alarms: tuple[FalseAlarm, ...]
 
 
-def tasks(machines: int, days: int, seed: int, *, batch: int = 64) -> list[Task]:
+def tasks(machines: int, days: int, seed: int, *, batch: int = 200) -> list[Task]:
     return [Task(seed * 7919 + first, min(batch, machines - first), days) for first in range(0, machines, batch)]
 
 
