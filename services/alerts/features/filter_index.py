@@ -15,7 +15,7 @@ from dermafleet.physics import gas
 from dermafleet.physics.machine import Machine
 from services.alerts.features import nominal, signals
 from services.alerts.features.types import Segment
-from services.alerts.observation import Block, Floats
+from services.alerts.observation import Block
 
 MIN_FLOW_LPM = 4.0
 MIN_PRESSURE_KPA = 3.0
@@ -56,23 +56,20 @@ def take(
     dp, flow = block.channels.get("filter_dp_kpa"), block.channels.get("flow_lpm")
     if dp is None or flow is None:
         return
-    ambient = signals.ambient(block, otherwise_kpa)
-    pressure = ambient - np.nan_to_num(block.channel("vacuum_inlet_kpa")) + dp / 2
-    celsius = block.channels.get("ambient_temp_c")
-    kelvin: Floats | float = gas.STANDARD_TEMPERATURE_K
-    if celsius is not None:
-        kelvin = nominal.ZERO_CELSIUS_K + np.where(np.isnan(celsius), nominal.STANDARD_C, celsius)
+    inlet = block.channel("vacuum_inlet_kpa")
+    pressure = signals.ambient(block, otherwise_kpa) - np.where(np.isnan(inlet), 0.0, inlet) + dp / 2
     used = np.flatnonzero((counted > 0) & (flow > MIN_FLOW_LPM) & (pressure > MIN_PRESSURE_KPA))
     if not len(used):
         return
-    ratio = signals.STANDARD_KPA / pressure * (kelvin / gas.STANDARD_TEMPERATURE_K)
-    actual, weight = (flow * ratio)[used], counted[used].astype(np.float64)
-    viscous = actual * np.broadcast_to(gas.viscosity(kelvin) / gas.STANDARD_VISCOSITY, flow.shape)[used]
-    rows = np.vstack([signals.whole(row) * weight for row in (dp[used], viscous, np.square(actual), actual)])
-    rows = np.vstack([rows, weight])
+    celsius = block.channel("ambient_temp_c")[used]
+    kelvin = nominal.ZERO_CELSIUS_K + np.where(np.isnan(celsius), nominal.STANDARD_C, celsius)
+    weight = counted[used].astype(np.float64)
+    actual = flow[used] * (signals.STANDARD_KPA / gas.STANDARD_TEMPERATURE_K) * kelvin / pressure[used]
+    rows = np.stack((dp[used], actual * gas.viscosity(kelvin) / gas.STANDARD_VISCOSITY, np.square(actual), actual))
+    rows = np.concatenate((signals.whole(rows) * weight, weight[np.newaxis]))
     _fit(state, int(pump_ms[used[-1]]))
     number = pump_ms[used] // state.width_ms
-    edges = np.flatnonzero(np.diff(number, prepend=-1))
+    edges = signals.edges(number)
     sums = np.add.reduceat(rows, edges, axis=1).T
     for i, total in zip(number[edges].tolist(), sums.tolist(), strict=True):
         _add(state, i, total)

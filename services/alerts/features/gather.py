@@ -6,7 +6,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dermafleet.physics.machine import Machine
 from services.alerts.context import Context
 from services.alerts.features import filter_index, mass, nominal, self_test, signals, strokes
 from services.alerts.features.strokes import Strokes
@@ -79,7 +78,7 @@ def take_samples(
     at_ms = block.at_ms
     gathered.first_ms = int(at_ms[0]) if gathered.first_ms is None else gathered.first_ms
     gathered.last_ms = int(at_ms[-1])
-    lasted = np.clip(pauses, 0, signals.MAX_PAUSE_MS)
+    lasted = np.minimum(np.maximum(pauses, 0), signals.MAX_PAUSE_MS)
     counted = np.where(on, lasted, 0)
     pump_ms = gathered.pump_ms + np.cumsum(counted)
     filter_index.take(gathered.filter, block, counted, pump_ms, nominal.altitude_kpa(context.altitude_m))
@@ -93,19 +92,19 @@ def take_samples(
 
 def take_segment(gathered: Gathered, segment: Segment, context: Context, *, is_self_test: bool) -> None:
     """Show a segment that ended; changes ``gathered``."""
-    machine = nominal.type_machine(context)
     if segment.state == "off":
         gathered.off_s += segment.duration_s
     elif segment.settled_s > 0:
         surroundings = {name: segment.mean[name] for name in SURROUNDINGS if name in segment.mean}
         add(gathered.surroundings, surroundings, segment.settled_s)
-    _warm(gathered.warmth, segment, machine)
+    _warm(gathered.warmth, segment, context)
     settle_contact(gathered, is_capped=segment.state == "capped")
     if segment.state == "open" and segment.settled_s > 0:
         add(gathered.open, segment.mean, segment.settled_s)
         means = segment.mean
         at = nominal.conditions(context, *(means.get(name) for name in SURROUNDINGS))
-        filter_index.take_open(gathered.filter, segment, segment.at_ms - (gathered.first_ms or 0), machine, at)
+        since_ms = segment.at_ms - (gathered.first_ms or 0)
+        filter_index.take_open(gathered.filter, segment, since_ms, nominal.type_machine(context), at)
     elif segment.state == "contact" and segment.previous != "capped" and not is_self_test:
         gathered.pending = segment
     elif segment.state == "capped" and segment.settled_s > (gathered.capped.settled_s if gathered.capped else 0):
@@ -142,7 +141,7 @@ def _take_over_vacuum(gathered: Gathered, block: Block, lasted: NDArray[np.int64
         gathered.over_setpoint_ms += int(lasted[vacuum > margin].sum())
 
 
-def _warm(warmth: Warmth, segment: Segment, machine: Machine) -> None:
+def _warm(warmth: Warmth, segment: Segment, context: Context) -> None:
     """Let the model warm or cool for the length of a segment."""
     pump_c, room_c = segment.mean.get("pump_temp_c"), segment.mean.get("ambient_temp_c")
     if pump_c is not None and room_c is not None:
@@ -156,6 +155,6 @@ def _warm(warmth: Warmth, segment: Segment, machine: Machine) -> None:
     if segment.state != "off":
         ratio = segment.mean.get("vacuum_inlet_kpa", 0.0) / segment.mean.get("ambient_kpa", signals.STANDARD_KPA)
     last = nominal.WARMING_STEPS - 1
-    rise, settling = nominal.warming(machine)[min(max(round(last * ratio), 0), last)]
+    rise, settling = nominal.warming(context.limits.architecture)[min(max(round(last * ratio), 0), last)]
     target = 0.0 if segment.state == "off" else rise
     warmth.model_k += (1 - math.exp(-segment.duration_s / settling)) * (target - warmth.model_k)

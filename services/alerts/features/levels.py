@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.alerts.features import signals
 from services.alerts.observation import Floats
 
 WINDOW_MS = 10_000
@@ -61,11 +62,10 @@ def thresholds(state: State, at_ms: NDArray[np.int64], ratio: Floats) -> tuple[F
         shapes (n,): contact begins above the first, ends below the second.
     """
     window = at_ms // WINDOW_MS
-    edges = np.flatnonzero(window[1:] != window[:-1]) + 1
     above, below = np.empty(len(ratio)), np.empty(len(ratio))
-    bins = np.clip(ratio / BIN, 0, BINS - 1).astype(np.int64)
+    bins = np.minimum(np.maximum(ratio / BIN, 0), BINS - 1).astype(np.int64)
     start = 0
-    for stop in [*edges.tolist(), len(ratio)]:
+    for stop in [*signals.edges(window).tolist()[1:], len(ratio)]:
         if int(window[start]) != state.window:
             _roll(state, int(window[start]))
         distance = state.contact - state.open

@@ -29,9 +29,9 @@ def take(state: State, at_ms: NDArray[np.int64], grams: Floats) -> None:
     if not len(valid):
         return
     number = at_ms[valid] // SPAN_MS
-    edges = np.flatnonzero(np.diff(number, prepend=-1))
+    edges = signals.edges(number)
     sums = np.add.reduceat(signals.whole(grams[valid]), edges).tolist()
-    counts = np.diff(edges, append=len(valid)).tolist()
+    counts = (np.append(edges[1:], len(valid)) - edges).tolist()
     for span in zip(number[edges].tolist(), counts, sums, strict=True):
         state.last = _append(state.last, span)[-SPANS:]
         state.first = _append(state.first, span)[:SPANS]

@@ -12,6 +12,7 @@ import numpy as np
 from dermafleet.physics import gas, motor, pump, steady
 from dermafleet.physics.machine import DIAMOND, HYDRA, M1, Machine
 from services.alerts.context import Context
+from services.alerts.limits import Architecture
 from services.alerts.observation import Floats
 
 ZERO_CELSIUS_K = 273.15
@@ -59,7 +60,11 @@ class Curve:
 
 def type_machine(context: Context) -> Machine:
     """Design values of the device's architecture."""
-    return {"diamond": DIAMOND, "hydra": HYDRA}.get(context.limits.architecture, M1)
+    return _machine(context.limits.architecture)
+
+
+def _machine(architecture: Architecture) -> Machine:
+    return {"diamond": DIAMOND, "hydra": HYDRA}.get(architecture, M1)
 
 
 def altitude_kpa(altitude_m: float) -> float:
@@ -154,8 +159,9 @@ _DESIGN = (
 
 
 @lru_cache(maxsize=16)
-def warming(machine: Machine) -> list[tuple[float, float]]:
+def warming(architecture: Architecture) -> list[tuple[float, float]]:
     """Settled warming (K) and its time constant (s) per hundredth of inlet vacuum over ambient pressure."""
     at = Conditions(gas.STANDARD_PRESSURE_PA / 1000, NOMINAL_V, STANDARD_C)
+    machine = _machine(architecture)
     points = [curve(machine, share * at.ambient_kpa, 0.5, at) for share in np.linspace(0, 1, WARMING_STEPS).tolist()]
     return [(point.rise_k, point.settling_s) for point in points]

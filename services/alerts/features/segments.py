@@ -81,7 +81,7 @@ def take(state: State, block: Block) -> list[Segment]:
         return []
     up_ms = signals.uptimes(block)
     last_up = state.up_ms if block.boot == state.boot else -NEVER
-    pauses = np.diff(up_ms, prepend=last_up)
+    pauses = signals.pauses(up_ms, last_up)
     broken = pauses > signals.MAX_PAUSE_MS
     if last_up == -NEVER or pauses[0] < 0:
         broken[0] = True
@@ -134,7 +134,7 @@ class _Spans:
         self.goes_on = self.running is not None and (not len(starts) or starts[0] > 0)
         self.all = ([self.running] if self.running and self.goes_on else []) + self.begun
         self.starts = np.concatenate(([0], starts)) if self.goes_on else starts
-        lengths = np.diff(self.starts, append=len(codes))
+        lengths = np.append(self.starts[1:], len(codes)) - self.starts
         self.number = np.repeat(np.arange(len(self.all)), lengths)
         self.bins = (up_ms - np.array([span.up_ms for span in self.all])[self.number]) // BIN_MS
         self.ends = [*up_ms[self.starts[1:]].tolist(), int(up_ms[-1])]
@@ -149,14 +149,14 @@ class _Spans:
             end = self.before_up if self.begun[0].previous < 0 else self.begun[0].up_ms
             closed.append(_end(self.running, self.before_up, end))
         peaks = np.maximum.reduceat(_peak_rows(rows), self.starts, axis=1)
-        edges = np.flatnonzero(np.diff(self.number, prepend=-1) | np.diff(self.bins, prepend=-1))
+        edges = signals.edges(self.number, self.bins)
         sums = np.add.reduceat(rows, edges, axis=1)
         numbers, owners = self.bins[edges], self.number[edges]
         if self.goes_on:
             sums, numbers, owners = _prepend(self.all[0], sums, numbers, owners)
             peaks[:, 0] = np.maximum(peaks[:, 0], _known_peak(self.all[0]))
         finished = _finished(sums)
-        firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+        firsts = signals.edges(owners)
         last = np.append(numbers[firsts[1:] - 1], numbers[-1])
         code = np.array([span.code for span in self.all])
         previous = np.array([span.previous for span in self.all])
@@ -191,10 +191,11 @@ def _rows(block: Block, pauses: NDArray[np.int64]) -> Floats:
         if values is not None:
             rows[i] = values
     channels = rows[_SUMS]
+    finite = np.isfinite(channels)
+    channels[~finite] = 0.0
     missing = [i for i, name in enumerate(signals.NAMES) if name not in block.channels]
-    np.isfinite(channels, out=rows[_COUNTS], casting="unsafe")
-    rows[_COUNTS][missing] = 0.0
-    np.nan_to_num(channels, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    finite[missing] = False
+    rows[_COUNTS] = finite
     np.multiply(channels, signals.GRID, out=channels)
     np.rint(channels, out=channels)
     rows[_PAUSE] = pauses
@@ -261,6 +262,7 @@ def _segment(span: Running, end_up: int, total: list[float], peak: list[float]) 
     for name, square, freedom in zip(NOISY, total[_SQUARES], total[_FREEDOM], strict=True):
         if freedom:
             deviation[name] = math.sqrt(square / freedom) / signals.GRID
+    highest = {name: value for name, value in zip(signals.NAMES, peak, strict=True) if value > -math.inf}
     return Segment(
         state=states.NAMES[span.code],
         at_ms=span.at_ms,
@@ -268,6 +270,6 @@ def _segment(span: Running, end_up: int, total: list[float], peak: list[float]) 
         settled_s=total[_PAUSE] / 1000,
         mean=mean,
         deviation=deviation,
-        peak={name: value for name, value in zip(signals.NAMES, peak, strict=True) if value > -math.inf},
+        peak=highest,
         previous=None if span.previous < 0 else states.NAMES[span.previous],
     )

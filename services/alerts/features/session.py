@@ -106,7 +106,7 @@ class _Piece:
         self.up_ms = signals.uptimes(block)
         self.on = signals.pumping(block)
         is_known = block.boot == state.boot
-        self.pauses = np.diff(self.up_ms, prepend=state.up_ms if is_known else self.up_ms[0])
+        self.pauses = signals.pauses(self.up_ms, state.up_ms if is_known else int(self.up_ms[0]))
         self.was_on = state.was_on and is_known
         self._state, self._context = state, context
 

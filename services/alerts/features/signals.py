@@ -58,6 +58,24 @@ def ambient(block: Block, otherwise_kpa: float = STANDARD_KPA) -> Floats:
 
 
 def whole(values: Floats) -> Floats:
-    """Values as whole numbers of 1/`GRID`, NaN as 0: their sums are exact."""
+    """Values, none of them NaN, as whole numbers of 1/`GRID`: their sums are exact."""
     scaled: Floats = np.rint(values * GRID)
-    return np.nan_to_num(scaled, copy=False, nan=0.0)
+    return scaled
+
+
+def edges(*numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where a run of equal numbers begins (in any of the arrays, all of one length above 0), 0 included."""
+    begins = np.empty(len(numbers[0]), dtype=np.bool_)
+    begins[0] = True
+    np.not_equal(numbers[0][1:], numbers[0][:-1], out=begins[1:])
+    for more in numbers[1:]:
+        begins[1:] |= more[1:] != more[:-1]
+    return np.flatnonzero(begins)
+
+
+def pauses(up_ms: NDArray[np.int64], before_ms: int) -> NDArray[np.int64]:
+    """Time from each sample's predecessor, ms, shape (n,); the first one's was at ``before_ms``."""
+    result = np.empty_like(up_ms)
+    result[0] = up_ms[0] - before_ms
+    np.subtract(up_ms[1:], up_ms[:-1], out=result[1:])
+    return result
