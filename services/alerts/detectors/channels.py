@@ -80,6 +80,19 @@ def trusted(state: State, block: Block) -> Block:
     return replace(block, channels=channels)
 
 
+def trusted_frames(state: State, frames: Frames | None, block: Block) -> Frames | None:
+    """Likewise the means of frames, by the sample that completed them."""
+    if frames is None or not state.blanks:
+        return frames
+    mean, closed_ms = frames.mean.copy(), block.at_ms[frames.closed_by]
+    for name, since, until in state.blanks:
+        is_suspect = closed_ms >= since
+        if until:
+            is_suspect &= closed_ms < until
+        mean[ROW[name], is_suspect] = np.nan
+    return replace(frames, mean=mean)
+
+
 def judge_latest(
     latest: Mapping[str, float | None], context: Context, *, at: datetime, origin: Origin, component: str = MAIN
 ) -> list[Observation]:

@@ -27,6 +27,7 @@ _SQUARED = 1000.0
 _LOW = np.array([[channel.low] for channel in CHANNELS])
 _HIGH = np.array([[channel.high] for channel in CHANNELS])
 _PUMP = ROW["pump_on"]
+_FIRST = np.zeros(1, dtype=np.intp)
 
 
 class Partial(msgspec.Struct):
@@ -117,7 +118,7 @@ def take(partial: Partial, block: Block, values: Floats) -> Frames | None:
     """
     up = uptimes(block)
     window = up // FRAME_MS
-    starts = np.flatnonzero(np.diff(window, prepend=window[0] - 1))
+    starts = np.concatenate([_FIRST, np.flatnonzero(window[1:] != window[:-1]) + 1])
     pieces = _summarise(values, starts)
     ends = np.append(starts[1:], len(up))
     if partial.window is not None and partial.boot == block.boot and partial.window == window[0]:

@@ -104,6 +104,8 @@ def watch(state: State, frames: Frames | None, block: Block, *, component: str =
         at_ms = int(frames.at_ms[k])
         is_stopped = pumping[k] and current < TRIPPED_A and mains > LIVE_V and not inlet > 1.0
         _note_trip(state, at_ms, is_stopped=is_stopped, is_running=pumping[k] and current >= TRIPPED_A)
+        if state.is_check and (math.isnan(temp) or math.isnan(room)):
+            state.severity, state.is_check = 0, False  # a doubtful alarm does not outlive the sensor it rested on
         if not math.isnan(temp):
             load = (expected[k], resistance[k]) if pumping[k] and not is_stopped else _REST
             _note_heat(state, at_ms, temp, room, load)

@@ -17,8 +17,12 @@ NOISE: Mapping[str, float] = {
     "filter_dp_kpa": 0.01,
     "flow_lpm": 0.2,
     "vacuum_handpiece_kpa": 0.05,
+    "mains_v": 0.3,
 }
-"""Electronic noise (one sigma) of sensors that are never still while the pump runs. Others may be."""
+"""Electronic noise (one sigma) of sensors that are never still while the pump runs."""
+
+SLOW_NOISE: Mapping[str, float] = {"ambient_kpa": 0.001, "pump_temp_c": 0.1, "ambient_temp_c": 0.05}
+"""Likewise of sensors whose quantity may stand still: only their own noise, if it shows, tells that they live."""
 
 ZERO: Mapping[str, tuple[float, float]] = {
     "vacuum_inlet_kpa": (1.0, 2.0),
@@ -48,14 +52,16 @@ FLOWING_LPM = 8.0
 SUCKING_KPA = 5.0
 MAX_FLOW_LPM = 200.0
 """Several times what any pump of such machines moves."""
+MAX_CURRENT_A = 4.0
+"""Three times what such motors take at 115 V."""
 DEAD_MAINS_V = 70.0
 ROOM_C = (-5.0, 50.0)
 PUMP_C = (-15.0, 150.0)
 COLDER_THAN_ROOM_K = 10.0
 
-_NOISE = np.array([NOISE.get(name, 0.0) for name in NAMES])[:, None]
-HAS_NOISE = _NOISE[:, 0] > 0
-NOISE_FLOOR = _NOISE[:, 0]
+NOISE_FLOOR = np.array([NOISE.get(name, SLOW_NOISE.get(name, 0.0)) for name in NAMES])
+HAS_NOISE = NOISE_FLOOR > 0
+IS_SLOW = np.array([name in SLOW_NOISE for name in NAMES])
 ZERO_DRIFT = np.array([ZERO.get(name, (np.inf, np.inf))[0] for name in NAMES])
 ZERO_LIMIT = np.array([ZERO.get(name, (np.inf, np.inf))[1] for name in NAMES])
 
@@ -91,11 +97,12 @@ def impossible(frames: Frames) -> Flags:
         (inlet > ceiling) | (inlet < -1.5) | (pumping & (flow > 2 * FLOWING_LPM) & (inlet < 0.3))
     )
     result[ROW["vacuum_handpiece_kpa"]] = (handpiece > ceiling) | (handpiece < -1.5)
-    result[ROW["motor_current_a"]] = works & (of("motor_current_a") < RUNNING_A)
+    current = of("motor_current_a")
+    result[ROW["motor_current_a"]] = (works & (current < RUNNING_A)) | (current > MAX_CURRENT_A)
     result[ROW["mains_v"]] = works & (of("mains_v") < DEAD_MAINS_V)
     result[ROW["flow_lpm"]] = (flow > MAX_FLOW_LPM) | (flow < -3.5)
     dp = of("filter_dp_kpa")
-    result[ROW["filter_dp_kpa"]] = (dp < -0.9) | (pumping & (dp > inlet + 5.0))
+    result[ROW["filter_dp_kpa"]] = (dp < -0.9) | (pumping & (dp > inlet + 1.5))
     room, pump = of("ambient_temp_c"), of("pump_temp_c")
     result[ROW["ambient_temp_c"]] = (room < ROOM_C[0]) | (room > ROOM_C[1])
     is_cold = (room - pump > COLDER_THAN_ROOM_K) & ~result[ROW["ambient_temp_c"]]

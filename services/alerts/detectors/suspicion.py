@@ -20,6 +20,7 @@ TOGETHER = 3
 MIN_COUNT = 5
 """Values of a channel that a frame needs before its deviation means anything."""
 STILL_FRAMES = 3
+SLOW_STILL_FRAMES = 30
 MOVING_FRAMES = 3
 QUIET_SHARE = 0.45
 """Below 20 % of the usual variance."""
@@ -27,6 +28,7 @@ NOISE_SHARE = 0.6
 STEADY_NOISE = 4.0
 """Only a channel seen this close to its electronic noise is known to ripple also while nothing happens."""
 LEARNED_FRAMES = 6
+SLOW_LEARNED_FRAMES = 60
 BAD_FRAMES = 2
 GOOD_FRAMES = 2
 MISSING_SAMPLES = 5
@@ -40,9 +42,18 @@ AMBIENT_STEP_KPA_H = 0.35
 WEATHER_KPA = 5.0
 """Weather, and what the height of a site is known to."""
 
+NIGHT_MS = 3 * 3_600_000
+"""A pump is cold after it, even one with a blocked fan."""
+DAWN_MS = 60_000
+"""The pump has not warmed up yet."""
+COLD_K = 5.0
+ROOM_C = 22.0
+
 _C = len(NAMES)
 _AMBIENT = ROW["ambient_kpa"]
 _CURRENT = ROW["motor_current_a"]
+_TEMPERATURES = ("pump_temp_c", "ambient_temp_c")
+_PUMP_TEMP, _ROOM_TEMP = (ROW[name] for name in _TEMPERATURES)
 _ENOUGH = 1000
 
 
@@ -68,6 +79,8 @@ class State(msgspec.Struct):
         wrong, good: consecutive frames with impossible values, or well again.
         zero, zeros: mean with the pump off, and of how many frames.
         off, settled: consecutive frames away from zero, or at it.
+        last_ms, dawn_ms: event times of the last frame, and of the first one after the last night.
+        apart, cold: frames of that morning in which pump and room differ; their temperatures on the last good morning.
         ambient_kpa, ambient_ms: last frame's mean and its event time; before_kpa: ambient before a jump.
         suspects: channel → fault.
         blanks: channel, since and until which event time it is not trusted; until 0 = still.
@@ -92,6 +105,10 @@ class State(msgspec.Struct):
     zeros: list[int] = msgspec.field(default_factory=_counts)
     off: list[int] = msgspec.field(default_factory=_counts)
     settled: list[int] = msgspec.field(default_factory=_counts)
+    last_ms: int = 0
+    dawn_ms: int = 0
+    apart: int = 0
+    cold: list[float] = []
     ambient_kpa: float | None = None
     ambient_ms: int = 0
     before_kpa: float | None = None
@@ -156,6 +173,8 @@ def is_quiet(state: State, evidence: Evidence, context: Context) -> bool:
         return False
     if evidence.impossible.any() or evidence.contradicted.any() or len(set(evidence.frames.boots)) > 1:
         return False
+    if evidence.frames.at_ms[-1] - state.last_ms > NIGHT_MS or evidence.frames.at_ms[0] - state.dawn_ms <= DAWN_MS:
+        return False
     ambient = evidence.frames.mean[_AMBIENT]
     if state.ambient_kpa is None or not np.abs(ambient - state.ambient_kpa).max() < AMBIENT_STEP_KPA / 2:
         return not np.isfinite(ambient).any() and state.ambient_kpa is None
@@ -174,7 +193,7 @@ def learn_all(state: State, evidence: Evidence) -> None:
     state.learned = np.minimum(np.array(state.learned) + judged, _ENOUGH).tolist()
     state.moving = np.minimum(np.array(state.moving) + judged, _ENOUGH).tolist()
     state.ambient_kpa = _known(frames.mean[_AMBIENT, -1], state.ambient_kpa)
-    state.ambient_ms = int(frames.at_ms[-1])
+    state.ambient_ms = state.last_ms = int(frames.at_ms[-1])
 
 
 def judge(state: State, evidence: Evidence, k: int, context: Context) -> None:
@@ -194,13 +213,14 @@ def judge(state: State, evidence: Evidence, k: int, context: Context) -> None:
         _judge_value(state, row, samples, is_missing=bool(sparse[row]), is_wrong=bool(wrong[row]))
     for name in [name for name, fault in state.suspects.items() if fault == RAIL]:
         row = ROW[name]
-        is_good = bool(not sparse[row] and frames.count[row, k] > 0 and not wrong[row])
+        is_good = bool(not sparse[row] and frames.count[row, k] > 0 and not wrong[row] and not state.still[row])
         state.good[row] = state.good[row] + 1 if is_good else 0
         if state.good[row] >= GOOD_FRAMES:
             del state.suspects[name]
     _judge_motion(state, evidence, k)
     _judge_zero(state, evidence, k)
     _judge_ambient(state, frames, k, context)
+    _judge_cold(state, frames, k)
 
 
 def _listed(counts: list[int]) -> Flags:
@@ -223,11 +243,12 @@ def _judge_motion(state: State, evidence: Evidence, k: int) -> None:
     judged, contradicted = evidence.judged[:, k], evidence.contradicted[:, k]
     deviation = evidence.frames.deviation[:, k]
     quietest, learned = np.array(state.quietest), np.array(state.learned)
-    is_usual_known = (learned >= LEARNED_FRAMES) & (quietest <= STEADY_NOISE * sensors.NOISE_FLOOR)
+    enough = np.where(sensors.IS_SLOW, SLOW_LEARNED_FRAMES, LEARNED_FRAMES)
+    is_usual_known = (learned >= enough) & (quietest <= STEADY_NOISE * sensors.NOISE_FLOOR)
     noise = NOISE_SHARE * sensors.NOISE_FLOOR
     usual = np.where(learned > 0, np.minimum(QUIET_SHARE * quietest, noise), QUIET_SHARE * sensors.NOISE_FLOOR)
     calm = judged & (deviation < usual)
-    if ((deviation == 0) & judged).sum() > TOGETHER:
+    if ((deviation == 0) & judged & ~sensors.IS_SLOW).sum() > TOGETHER:
         return
     for row in np.flatnonzero(judged | contradicted).tolist():
         if calm[row] or contradicted[row]:
@@ -236,7 +257,8 @@ def _judge_motion(state: State, evidence: Evidence, k: int) -> None:
             state.moving[row] = 0
             state.witnessed[row] |= bool(contradicted[row])
             is_sure = is_usual_known[row] or state.witnessed[row]
-            if state.still[row] >= STILL_FRAMES and is_sure and NAMES[row] not in state.suspects:
+            frames = SLOW_STILL_FRAMES if sensors.IS_SLOW[row] else STILL_FRAMES
+            if state.still[row] >= frames and is_sure and NAMES[row] not in state.suspects:
                 state.suspects[NAMES[row]] = STUCK
             continue
         state.moving[row] = min(state.moving[row] + 1, _ENOUGH)
@@ -308,6 +330,29 @@ def _judge_ambient(state: State, frames: Frames, k: int, context: Context) -> No
         state.suspects.setdefault("ambient_kpa", DRIFT)
     elif is_suspect and not is_drifted:
         del state.suspects["ambient_kpa"]
+
+
+def _judge_cold(state: State, frames: Frames, k: int) -> None:
+    """After a night pump and room are equally warm; if they are not, the one that has moved further has drifted."""
+    at_ms, before = int(frames.at_ms[k]), state.last_ms
+    state.last_ms = at_ms
+    if at_ms - before > NIGHT_MS:
+        state.dawn_ms, state.apart = at_ms if before else 0, 0
+    pump, room = float(frames.mean[_PUMP_TEMP, k]), float(frames.mean[_ROOM_TEMP, k])
+    is_stuck = any(state.suspects.get(name, DRIFT) != DRIFT for name in _TEMPERATURES)
+    if at_ms - state.dawn_ms > DAWN_MS or is_stuck or math.isnan(pump) or math.isnan(room):
+        return
+    drifted = [name for name in _TEMPERATURES if state.suspects.get(name) == DRIFT]
+    if abs(pump - room) <= COLD_K:
+        state.apart, state.cold = 0, [pump, room]
+        for name in drifted:
+            del state.suspects[name]
+        return
+    state.apart += 1
+    if state.apart == BAD_FRAMES and not drifted:
+        usual = state.cold or [ROOM_C, ROOM_C]
+        name = _TEMPERATURES[abs(room - usual[1]) > abs(pump - usual[0])]
+        state.suspects.setdefault(name, DRIFT)
 
 
 def _is_elsewhere(ambient: float, context: Context, margin: float) -> bool:

@@ -50,7 +50,7 @@ def test_a_blocked_fan_is_a_check_at_first_and_a_fault_after_a_night() -> None:
 
 
 def test_near_its_cut_out_it_is_a_fault_at_once() -> None:
-    (hot,) = watch(*day(0, 28.0, 900.0)[:1], *day(1, 95.0, 500.0)[:1])[-1:]
+    (hot,) = watch(*day(0, 28.0, 900.0)[:1], *day(1, 260.0, 5000.0, room_c=38.0)[:1])[-1:]
     assert (hot.fault, hot.severity) == ("motor_overheated", 3)
 
 
@@ -62,3 +62,15 @@ def test_a_motor_that_stands_though_it_has_mains_has_tripped_and_twice_is_repeat
     found = [(severity, at) for fault, severity, at in told(watch(signal)) if fault == "motor_overheated"]
     assert [severity for severity, _ in found] == [3, 4]
     assert found[0][1] - 300 <= 35
+
+
+def test_a_temperature_sensor_that_has_drifted_overnight_is_named_by_how_far_it_moved() -> None:
+    def drifted(channel: str, by_k: float) -> list[tuple[str, object]]:
+        days = [each for n in range(2) for each in day(n, 28.0, 900.0)]
+        for signal in days[2:]:
+            signal.values[channel] += by_k
+        return [(each.fault, each.detail.get("channel")) for each in watch(*days)]
+
+    assert drifted("pump_temp_c", 12.0) == [("sensor_drift", "pump_temp_c")]
+    assert drifted("ambient_temp_c", 8.0) == [("sensor_drift", "ambient_temp_c")]
+    assert drifted("ambient_temp_c", 3.0) == []
