@@ -21,6 +21,10 @@ class RuleConflict(PermanentError):
     """A rule is not in the state that this change needs."""
 
 
+class RuleChanged(PermanentError):
+    """A rule is not as its caller has seen it."""
+
+
 class NoSuchRule(PermanentError):
     """There is no rule, or no version, of this name."""
 
@@ -131,7 +135,7 @@ async def add_version(connection: AsyncConnection, new: Rule, *, actor: str, rev
     Raises:
         InvalidRule: as `add_rule`.
         NoSuchRule: there is no rule of this key.
-        RuleConflict: it was changed since.
+        RuleChanged: it was changed since.
     """
     stored = await _lock_rule(connection, new.key, revision)
     await check(connection, new)
@@ -145,7 +149,8 @@ async def activate(
 
     Raises:
         NoSuchRule: there is no such rule or version.
-        RuleConflict: it is active already, or was changed since.
+        RuleConflict: it is active already.
+        RuleChanged: it was changed since.
     """
     stored = await _lock_rule(connection, key, revision)
     wanted = stored.newest.version if version is None else version
@@ -166,7 +171,8 @@ async def retire(connection: AsyncConnection, key: str, *, actor: str, revision:
 
     Raises:
         NoSuchRule: there is none.
-        RuleConflict: no version of it is active, or it was changed since.
+        RuleConflict: no version of it is active.
+        RuleChanged: it was changed since.
     """
     stored = await _lock_rule(connection, key, revision)
     if stored.active is None:
@@ -215,7 +221,7 @@ async def _lock_rule(connection: AsyncConnection, key: str, revision: int | None
     await _lock(connection)
     stored = await need_rule(connection, key)
     if revision is not None and revision != stored.revision:
-        raise RuleConflict(f"rule {key!r} was changed since: look at it again")
+        raise RuleChanged(f"rule {key!r} was changed since you looked at it: look again")
     return stored
 
 

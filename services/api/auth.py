@@ -12,7 +12,7 @@ from dermafleet.storage import accounts
 from dermafleet.storage.accounts import Account
 from dermafleet.storage.engine import translate
 from services.api.context import Context, InContext, Now
-from services.api.problems import cross_site, login_failed, login_needed, too_many_tries
+from services.api.problems import cross_site, login_failed, login_needed, not_allowed, too_many_tries
 
 COOKIE = "dermafleet_login"
 CSRF_HEADER = "X-Requested-With"
@@ -54,6 +54,20 @@ async def caller(request: Request, parts: InContext, now: Now) -> Caller:
 
 
 AnyCaller = Annotated[Caller, Depends(caller, scope="function")]
+
+
+async def editor(who: AnyCaller) -> Caller:
+    """Who is asking, if they may change something.
+
+    Raises:
+        Refused: they may only look.
+    """
+    if who.account.role != "admin":
+        raise not_allowed(who.account.role)
+    return who
+
+
+Editor = Annotated[Caller, Depends(editor, scope="function")]
 
 
 async def find_caller(engine: AsyncEngine, kind: Literal["login", "key"], secret: str, now: datetime) -> Caller | None:

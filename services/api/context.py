@@ -27,11 +27,13 @@ class Context:
 
     Attributes:
         engine: for single statements that commit by themselves.
+        writer: for changes, each in one transaction.
         reader: for questions; all of one request see the same instant and can change nothing.
     """
 
     settings: Settings
     engine: AsyncEngine
+    writer: AsyncEngine
     reader: AsyncEngine
     feed: Feed
     live: Live
@@ -62,6 +64,16 @@ async def read(parts: InContext) -> AsyncIterator[AsyncConnection]:
 
 Read = Annotated[AsyncConnection, Depends(read, scope="function")]
 """A read-only connection, given back before the answer is sent."""
+
+
+async def write(parts: InContext) -> AsyncIterator[AsyncConnection]:
+    with translate():
+        async with parts.writer.begin() as connection:
+            yield connection
+
+
+Write = Annotated[AsyncConnection, Depends(write, scope="function")]
+"""A connection in a transaction of its own, committed before the answer is sent; an error undoes it."""
 
 
 async def known_parameters_only(request: Request) -> None:

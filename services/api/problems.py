@@ -9,8 +9,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from dermafleet.contracts.rules import InvalidRule
 from dermafleet.errors import DermafleetError, PermanentError, TransientError
 from dermafleet.logs import get_logger
+from dermafleet.storage.rules import NoSuchRule, RuleChanged, RuleConflict
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -67,6 +69,11 @@ def cross_site(header: str, value: str) -> Refused:
     return Refused(HTTPStatus.FORBIDDEN, "cross-site", detail)
 
 
+def not_allowed(role: str) -> Refused:
+    detail = f"A {role} changes nothing; this needs an admin."
+    return Refused(HTTPStatus.FORBIDDEN, "not-allowed", detail)
+
+
 def too_many_tries(retry_after_s: int) -> Refused:
     detail = f"Too many failed logins; try again in {retry_after_s} s."
     headers = {"Retry-After": str(retry_after_s)}
@@ -84,6 +91,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(TransientError, _on_transient)
+    app.add_exception_handler(InvalidRule, _on_invalid_rule)
+    for kind in _STORED:
+        app.add_exception_handler(kind, _on_stored)
     app.add_exception_handler(PermanentError, _on_unexpected)
 
 
@@ -114,6 +124,26 @@ async def _on_transient(request: Request, error: Exception) -> Response:
     _log.warning("A request could not be served for now", path=request.url.path, reason=str(error))
     headers = {"Retry-After": "5"}
     return _problem(request, Refused(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, headers=headers))
+
+
+_STORED: dict[type[PermanentError], tuple[HTTPStatus, str]] = {
+    NoSuchRule: (HTTPStatus.NOT_FOUND, "not-found"),
+    RuleConflict: (HTTPStatus.CONFLICT, "conflict"),
+    RuleChanged: (HTTPStatus.PRECONDITION_FAILED, "changed-meanwhile"),
+}
+"""What storage refuses, and how that is told."""
+
+
+async def _on_stored(request: Request, error: Exception) -> Response:
+    status, kind = _STORED[cast(type[PermanentError], type(error))]
+    return _problem(request, Refused(status, kind, f"{str(error)[:1].upper()}{str(error)[1:]}."))
+
+
+async def _on_invalid_rule(request: Request, error: Exception) -> Response:
+    """A field such as ``rule.models[2]`` is the pointer ``#/models/2``."""
+    invalid = cast(InvalidRule, error)
+    path = invalid.field.removeprefix("rule").replace("[", ".").replace("]", "")
+    return _problem(request, _invalid([("#" + path.replace(".", "/"), invalid.reason)]))
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:

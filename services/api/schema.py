@@ -2,11 +2,13 @@
 
 from typing import Any, cast
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from dermafleet.contracts.rules import Rule
 from services.api import models
 from services.api.auth import COOKIE
 from services.api.problems import MEDIA_TYPE
@@ -16,6 +18,9 @@ Document = dict[str, Any]  # OpenAPI is JSON of no fixed shape
 _REF = "#/components/schemas/"
 _UNROUTED: tuple[type[BaseModel], ...] = (models.Problem, models.LiveTelemetry)
 """Models that no route returns as its own: of errors and of the stream."""
+
+_CONTRACTS: dict[tuple[str, str], Any] = {("RuleVersion", "rule"): Rule}
+"""Types of `dermafleet.contracts` that are fields of answers: (answer, field) → type."""
 
 
 def describe(app: FastAPI) -> None:
@@ -35,6 +40,7 @@ def _complete(document: Document) -> Document:
     schemas = document["components"]["schemas"]
     _, extra = models_json_schema([(model, "serialization") for model in _UNROUTED], ref_template=_REF + "{model}")
     schemas.update(extra["$defs"])
+    _add_contracts(schemas)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     document["components"]["securitySchemes"] = {
@@ -45,6 +51,15 @@ def _complete(document: Document) -> Document:
         for operation in operations.values():
             _complete_operation(path, operation)
     return document
+
+
+def _add_contracts(schemas: Document) -> None:
+    """Describe what contracts define, where answers hold it."""
+    refs, described = msgspec.json.schema_components(_CONTRACTS.values(), ref_template=_REF + "{name}")
+    schemas.update(described)
+    for (model, name), ref in zip(_CONTRACTS, refs, strict=True):
+        told = schemas[model]["properties"][name].get("description")
+        schemas[model]["properties"][name] = ref | ({"description": told} if told else {})
 
 
 def _complete_operation(path: str, operation: Document) -> None:

@@ -16,12 +16,20 @@ SEVERITIES: tuple[SeverityName, ...] = ("info", "advisory", "service due", "faul
 
 UNSURE = 0.7
 """Below this confidence an alarm asks to check first."""
+RULE_PREFIX = "rule_"
+"""Of the faults that users' rules raise."""
 LEAST_LIKELY = 0.1
 """Candidates below this probability are listed but not named in a title."""
 
 
-def title_of(fault: str, candidates: Mapping[str, float] | None = None) -> str:
-    """The fault in a few words, with those it may be instead; of an unknown one, its code made readable."""
+def title_of(fault: str, candidates: Mapping[str, float] | None = None, detail: Detail | None = None) -> str:
+    """The fault in a few words, with those it may be instead; of an unknown one, its code made readable.
+
+    Args:
+        detail: of the alarm; a user's rule has its own name there.
+    """
+    if fault.startswith(RULE_PREFIX) and (name := (detail or {}).get("rule")):
+        return str(name)
     named = _named(fault, candidates or {})
     if len(named) == 1:
         return _title(fault)
@@ -38,7 +46,7 @@ def statement_of(
     fault: str, severity: int, confidence: float, detail: Detail, candidates: Mapping[str, float] | None = None
 ) -> str:
     """The alarm in a few sentences."""
-    write = _STATEMENTS.get(fault, _plain)
+    write = _STATEMENTS.get(fault, _rule if fault.startswith(RULE_PREFIX) else _plain)
     text = write(fault, severity, detail)
     named = _named(fault, candidates or {})
     if len(named) > 1:
@@ -116,6 +124,17 @@ _STATEMENTS: dict[str, Callable[[str, int, Detail], str]] = {
     "sensor_stuck": _sensor,
     "sensor_rail": _sensor,
 }
+
+
+def _rule(fault: str, severity: int, detail: Detail) -> str:
+    """The rule's own message, and the number that made it speak."""
+    message, quantity = detail.get("message"), detail.get("quantity")
+    value, level = _number(detail, "value"), _number(detail, "level")
+    if not message:
+        return _plain(fault, severity, detail)
+    measured = "" if quantity is None or value is None else f" {quantity} was {value:.6g}"
+    allowed = f"; the rule's level is {level:.6g}." if measured and level is not None else "." if measured else ""
+    return f"{message}{measured}{allowed}"
 
 
 def _number(detail: Detail, name: str) -> float | None:

@@ -152,7 +152,7 @@ def _alarm(row: AlarmRow) -> dict[str, object]:
         "site": site,
         "component": row.component,
         "fault": row.fault,
-        "title": title_of(row.fault, candidates),
+        "title": title_of(row.fault, candidates, row.detail),
         "statement": statement_of(row.fault, row.severity, row.confidence, row.detail, candidates),
         "severity": row.severity,
         "severity_name": SEVERITIES[row.severity],

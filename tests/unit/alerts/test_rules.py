@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dermafleet.contracts.rules import InvalidRule, Rule, decode_rule
+from dermafleet.contracts.rules import (
+    SESSION_FIELDS,
+    SESSION_VALUES,
+    InvalidRule,
+    Rule,
+    check_quantity,
+    decode_rule,
+)
 from services.alerts import rules
-from services.alerts.features.types import Segment, SessionFeatures
+from services.alerts.features.types import CappedFeatures, ContactFeatures, Segment, SessionFeatures
 from services.alerts.observation import Block, Observation, Origin
 
 HOT = {
@@ -126,3 +133,41 @@ def test_bad_rule_is_refused_by_the_name_of_its_field(change: dict[str, object],
     with pytest.raises(InvalidRule) as refused:
         rule(**change)
     assert refused.value.field == field
+
+
+def test_every_feature_that_a_rule_may_name_is_one_that_sessions_have() -> None:
+    fields = set(SessionFeatures.__struct_fields__)
+    assert set(SESSION_FIELDS) <= fields
+    assert not fields & set(SESSION_VALUES)
+    capped = CappedFeatures(True, {"vacuum_inlet_kpa": 80.0}, pump_down_s=2.0, leak_down_kpa_s=0.4)
+    contacts = [ContactFeatures(40, 2, 9.0, {"flow_lpm": 9.0}), ContactFeatures(50, 7, 30.0, {"flow_lpm": 7.0})]
+    shown = SessionFeatures("s", "treatment", "main", "", 0, 1, 1, 1, 1, contacts=contacts, capped=capped)
+    assert rules.read_feature(shown, "capped.leak_down_kpa_s") == 0.4
+    assert rules.read_feature(shown, "capped.vacuum_inlet_kpa") == 80.0
+    assert rules.read_feature(shown, "contact.flow_lpm") == 7.0, "at the set point with the most strokes"
+    assert rules.read_feature(shown, "open.flow_lpm") is None
+
+
+def test_rule_that_holds_no_longer_is_forgotten_and_its_alarm_cleared() -> None:
+    states: rules.States = {}
+    rules.take(states, [rule()], block([90] * 5), [], component="main", raw=block([90] * 5))
+    later = block([90] * 5, at_ms=5000, seq=2)
+    [gone] = rules.take(states, [], later, [], component="main", raw=later)
+    assert (gone.fault, gone.severity, gone.at.timestamp(), gone.detector_version) == ("rule_pump_hot", None, 5.0, 1)
+    assert states == {}
+
+
+def test_last_contact_of_a_session_is_shown_when_the_session_ends() -> None:
+    segment = Segment("contact", 10_000, 4.0, 3.0, {"pump_temp_c": 85.0}, {}, {})
+    found = rules.close({}, [rule(state="contact")], [segment], Origin("e", 9), component="main")
+    assert told(found) == [(14, 2)]
+    assert str(found[0].origin) == "e:9:0"
+
+
+def test_contracts_refuse_what_nobody_measures() -> None:
+    own = rule(quantity="temp_b")
+    with pytest.raises(InvalidRule, match="no channel"):
+        check_quantity(own, [])
+    check_quantity(own, ["temp_b"])
+    with pytest.raises(InvalidRule, match="session feature"):
+        check_quantity(rule(quantity="session.mood"), [])
