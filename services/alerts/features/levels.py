@@ -26,10 +26,12 @@ STEADY = 0.022
 LATER_RISE = 3
 """Windows that must agree before the open level is raised: a changed set point without a lift looks the same."""
 
-CONTACT_SHARE, OPEN_SHARE = 0.12, 0.08
+CONTACT_SHARE, OPEN_SHARE = (0.12, 0.4), (0.08, 0.3)
 CONTACT_MARGIN, OPEN_MARGIN = 0.022, 0.014
 """Contact begins above the open level by the larger of margin and share of the distance between both levels, and ends
-below the lower pair."""
+below the lower pair. The larger shares are for a blocked machine, whose vacuum falls slowly when the tip is lifted."""
+FREE, BLOCKED = 0.03, 0.12
+"""Open levels of a clean and of a blocked machine."""
 
 
 class State(msgspec.Struct):
@@ -68,13 +70,18 @@ def thresholds(state: State, at_ms: NDArray[np.int64], ratio: Floats) -> tuple[F
     for stop in [*signals.edges(window).tolist()[1:], len(ratio)]:
         if int(window[start]) != state.window:
             _roll(state, int(window[start]))
-        distance = state.contact - state.open
-        above[start:stop] = state.open + max(CONTACT_MARGIN, CONTACT_SHARE * distance)
-        below[start:stop] = state.open + max(OPEN_MARGIN, OPEN_SHARE * distance)
+        above[start:stop] = state.open + max(CONTACT_MARGIN, _share(state, *CONTACT_SHARE))
+        below[start:stop] = state.open + max(OPEN_MARGIN, _share(state, *OPEN_SHARE))
         counts = np.bincount(bins[start:stop], minlength=BINS)
         state.counts = (counts + state.counts if state.counts else counts).tolist()
         start = stop
     return above, below
+
+
+def _share(state: State, free: float, blocked: float) -> float:
+    """Part of the distance between both levels."""
+    how = min(max((state.open - FREE) / (BLOCKED - FREE), 0.0), 1.0)
+    return (free + how * (blocked - free)) * (state.contact - state.open)
 
 
 def _roll(state: State, window: int) -> None:
