@@ -35,7 +35,7 @@ AMBIGUOUS: Mapping[str, float] = {FAULT: 0.6, "return_path_blocked": 0.4}
 STOP = 4
 CHECK = 2
 DELAY_MS = 1000
-CLEAR_MS = 5000
+CLEAR_MS = 15_000
 HYSTERESIS_KPA = 1.0
 """Feed noise around the limit must not start the second anew."""
 MAX_GAP_MS = 12_000

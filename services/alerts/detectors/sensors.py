@@ -26,7 +26,7 @@ SLOW_NOISE: Mapping[str, float] = {"ambient_kpa": 0.001, "pump_temp_c": 0.1, "am
 
 ZERO: Mapping[str, tuple[float, float]] = {
     "vacuum_inlet_kpa": (1.0, 2.0),
-    "motor_current_a": (0.04, 0.1),
+    "motor_current_a": (0.04, 0.06),
     "filter_dp_kpa": (0.3, 0.8),
     "flow_lpm": (1.5, 3.0),
     "vacuum_handpiece_kpa": (1.0, 2.0),

@@ -153,7 +153,7 @@ def gather(state: State, frames: Frames, context: Context) -> Evidence:
         judged=running & (frames.count >= MIN_COUNT) & sensors.HAS_NOISE[:, None],
         sparse=sparse,
         impossible=sensors.impossible(frames) & is_fitted[:, None],
-        contradicted=sensors.contradicts(frames) & running & is_fitted[:, None],
+        contradicted=sensors.contradicts(frames) & running & is_fitted[:, None] & (frames.count >= MIN_COUNT),
         is_off=frames.is_off,
     )
 
