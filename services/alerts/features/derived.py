@@ -9,8 +9,6 @@ from dermafleet.physics.machine import Machine
 from services.alerts.features import filter_index, nominal
 from services.alerts.features.types import Means
 
-_EXHAUST_KPA = 0.5
-
 
 def network(open_: Means, contact: Means, machine: Machine, at: nominal.Conditions) -> dict[str, float]:
     """What the open tip and the well-sealed contact say of pump, hoses and feed; a key is absent without its channels.
@@ -40,7 +38,7 @@ def _pump(means: Means, machine: Machine, at: nominal.Conditions, state: str) ->
     vacuum = means.get("vacuum_inlet_kpa")
     if vacuum is None:
         return {}
-    point = nominal.curve(machine, vacuum, means.get("exhaust_dp_kpa", _EXHAUST_KPA), at)
+    point = nominal.curve(machine, vacuum, means.get("exhaust_dp_kpa", filter_index.EXHAUST_KPA), at)
     values: dict[str, float | None] = {}
     flow, current = means.get("flow_lpm"), means.get("motor_current_a")
     if flow is not None:

@@ -24,6 +24,8 @@ FIRST_WIDTH_MS = 15_000
 MIN_SAMPLES_MS = 3_000
 """Less pumping than this gives no index."""
 QUARTER = 0.25
+EXHAUST_KPA = 0.5
+"""Usual pressure behind the pump, where it is not measured."""
 _LITRES = 60_000.0
 """L/min per m3/s."""
 _DP, _VISCOUS, _SQUARE, _FLOW, _MS = range(5)
@@ -81,7 +83,9 @@ def take_open(state: State, segment: Segment, since_ms: int, machine: Machine, a
     if "flow_lpm" in means or "filter_dp_kpa" not in means or "vacuum_inlet_kpa" not in means:
         return
     vacuum, dp = means["vacuum_inlet_kpa"], means["filter_dp_kpa"]
-    flow = curve_flow(machine, vacuum, means.get("exhaust_dp_kpa"), at)
+    exhaust = means.get("exhaust_dp_kpa", EXHAUST_KPA)
+    pumped = nominal.curve(machine, vacuum, exhaust, at).flow_lpm
+    flow = max(pumped - bleed_lpm(machine, means.get("setpoint_kpa"), vacuum, at), 0.0)
     ratio = signals.STANDARD_KPA / (at.ambient_kpa - vacuum + dp / 2) * at.temperature_k / gas.STANDARD_TEMPERATURE_K
     actual = flow * ratio
     viscous = actual * float(gas.viscosity(at.temperature_k)) / gas.STANDARD_VISCOSITY
@@ -89,12 +93,6 @@ def take_open(state: State, segment: Segment, since_ms: int, machine: Machine, a
     whole = [round(value * signals.GRID) * weight for value in (dp, viscous, actual**2, actual)]
     _fit(state, since_ms)
     _add(state, since_ms // state.width_ms, [*map(float, whole), float(weight)])
-
-
-def curve_flow(machine: Machine, vacuum_kpa: float, exhaust_kpa: float | None, at: nominal.Conditions) -> float:
-    """Flow through the filter by the pump's curve less the regulator at its design opening, standard L/min."""
-    pumped = nominal.curve(machine, vacuum_kpa, 0.5 if exhaust_kpa is None else exhaust_kpa, at).flow_lpm
-    return max(pumped - bleed_lpm(machine, None, vacuum_kpa, at), 0.0)
 
 
 def bleed_lpm(machine: Machine, setpoint_kpa: float | None, vacuum_kpa: float, at: nominal.Conditions) -> float:

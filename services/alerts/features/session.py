@@ -122,13 +122,16 @@ class _Piece:
 
     def _stop(self) -> int | None:
         state = self._state
+        pumped_ms = state.gathered.pump_ms
         if state.session_id is None:
-            starts = np.flatnonzero(self.on[1:] & ~self.on[:-1]) + 1
-            return int(starts[0]) if len(starts) else None
-        if not state.session_id.startswith(AUTO_PREFIX):
+            if not (_tells_no_sessions(self._context) and self.on[0]):
+                starts = np.flatnonzero(self.on[1:] & ~self.on[:-1]) + 1
+                return int(starts[0]) if len(starts) else None
+            pumped_ms = 0
+        elif not _is_auto(state):
             return None
-        lasted = np.where(self.on, np.clip(self.pauses, 0, signals.MAX_PAUSE_MS), 0)
-        over = np.flatnonzero(state.gathered.pump_ms + np.cumsum(lasted) >= AUTO_MS) + 1
+        lasted = np.where(self.on, np.minimum(np.maximum(self.pauses, 0), signals.MAX_PAUSE_MS), 0)
+        over = np.flatnonzero(pumped_ms + np.cumsum(lasted) >= AUTO_MS) + 1
         apart = np.flatnonzero(self.pauses[1:] >= AUTO_PAUSE_MS) + 1
         stops = [int(found[0]) for found in (over, apart) if len(found) and found[0] < len(self.on)]
         return min(stops) if stops else None
@@ -142,10 +145,12 @@ def _take(state: State, piece: _Piece, closed: Sequence[Segment], context: Conte
     if _is_auto(state) and (block.boot != state.boot or piece.pauses[0] >= AUTO_PAUSE_MS):
         done.append(end(state, state.gathered.last_ms, context))
     before = [segment for segment in closed[len(earlier) :] if segment.at_ms < int(block.at_ms[0])]
-    if state.session_id is None and piece.on[0] and not piece.was_on:
+    tells_none = _tells_no_sessions(context)
+    if state.session_id is None and piece.on[0] and (tells_none or not piece.was_on):
         _take_segments(state, before, context)
         state.gathered = Gathered()
-        if context.limits.architecture == "bench":
+        if tells_none:
+            state.was_on = True
             begin(state, f"{AUTO_PREFIX}{block.at_ms[0]}", "treatment", "", int(block.at_ms[0]))
     else:
         before = []
@@ -157,6 +162,10 @@ def _take(state: State, piece: _Piece, closed: Sequence[Segment], context: Conte
     if _is_auto(state) and state.gathered.pump_ms >= AUTO_MS:
         done.append(end(state, state.gathered.last_ms, context))
     return [features for features in done if features is not None]
+
+
+def _tells_no_sessions(context: Context) -> bool:
+    return context.limits.architecture == "bench"
 
 
 def _is_auto(state: State) -> bool:

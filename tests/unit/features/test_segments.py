@@ -110,7 +110,7 @@ def test_a_capped_tip_is_recognised_without_a_self_test() -> None:
 @pytest.mark.parametrize("faults", [{"feed_area": 0.2}, {"bleed_m2": 0.0}, {"feed_area": 0.0}])
 def test_over_vacuum_on_skin_is_not_taken_for_a_cap(faults: dict[str, float]) -> None:
     for profile in ("full", "minimal"):
-        bench = Bench(profile=profile).run("open", 10).treat(6, contact_s=8, seal=0.98, **faults)  # type: ignore[arg-type]
+        bench = Bench(profile=profile).run("open", 10).treat(6, contact_s=8, seal=0.98, **faults)
         assert "capped" not in {s.state for s in segments_of(bench.block())}
 
 
