@@ -41,7 +41,10 @@ ZERO_SAMPLES = (3, 3, 2, 1)
 CHANCE = 1e-12
 """Of a drop-out that is none, per sample: a thousand machines sample 1e12 times in their lives."""
 LEARNED_SAMPLES = 1200
-MAX_REPEATS = 0.5
+MIN_REPEATS, MAX_REPEATS = 0.1, 0.5
+"""Share of repeats that a signal is taken to have at least, since those of a quiet minute come in rows; and at most."""
+MIN_SIGNALS = 3
+"""Fewer than these stand still together by chance."""
 
 DAY_MS = 86_400_000
 SESSION_MS = 1_800_000
@@ -172,7 +175,7 @@ def _search(state: State, signals: Floats, pumping: Flags, is_zero: Flags) -> li
     usable, needed = _needed(state)
     still = np.zeros(len(on), dtype=np.bool_)
     if needed:
-        still = on & running & (same | ~is_known)[usable].all(axis=0) & (is_known[usable].sum(axis=0) >= 2)
+        still = on & running & (same | ~is_known)[usable].all(axis=0) & (is_known[usable].sum(axis=0) >= MIN_SIGNALS)
         still[:learned_at] = False
     found = []
     if state.frozen or state.zero or is_zero.any() or still.any():
@@ -197,9 +200,9 @@ def _needed(state: State) -> tuple[list[int], int]:
     """The signals that seldom repeat, and how many repeats of all of them are no chance; 0 = not to be known."""
     if state.compared < LEARNED_SAMPLES:
         return [], 0
-    shares = [max(count, 1) / state.compared for count in state.repeats]
+    shares = [max(count / state.compared, MIN_REPEATS) for count in state.repeats]
     usable = [i for i, share in enumerate(shares) if share < MAX_REPEATS]
-    if len(usable) < 2:
+    if len(usable) < MIN_SIGNALS:
         return [], 0
     joint = math.prod(shares[i] for i in usable)
     return usable, max(math.ceil(math.log(CHANCE) / math.log(joint)), 2)
