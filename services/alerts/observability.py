@@ -118,6 +118,8 @@ def _troubles(health: suspicion.State, context: Context) -> dict[str, str]:
             troubles[name] = _SAYS[fault]
         elif not seen:
             troubles[name] = "has never reported a value"
+        elif name in health.absent:
+            troubles[name] = "is missing, with others"
     return troubles
 
 

@@ -76,6 +76,7 @@ class State(msgspec.Struct):
         still, moving: consecutive pumping frames that were still or not; calm: quietest of the still ones.
         witnessed: whether other channels contradicted the still one.
         missing, missing_samples: consecutive frames without values, and the samples in them.
+        together, absent: consecutive frames in which several were missing at once, and which are so now.
         wrong, good: consecutive frames with impossible values, or well again.
         zero, zeros: mean with the pump off, and of how many frames.
         off, settled: consecutive frames away from zero, or at it.
@@ -99,6 +100,8 @@ class State(msgspec.Struct):
     witnessed: list[bool] = msgspec.field(default_factory=lambda: [False] * _C)
     missing: list[int] = msgspec.field(default_factory=_counts)
     missing_samples: list[int] = msgspec.field(default_factory=_counts)
+    together: int = 0
+    absent: list[str] = []
     wrong: list[int] = msgspec.field(default_factory=_counts)
     good: list[int] = msgspec.field(default_factory=_counts)
     zero: list[float] = msgspec.field(default_factory=_numbers)
@@ -166,7 +169,7 @@ def _fitted(context: Context) -> Flags:
 def is_quiet(state: State, evidence: Evidence, context: Context) -> bool:
     """Whether nothing in these frames, and nothing remembered, can be the beginning or the end of a suspicion."""
     calm = evidence.judged & (evidence.frames.deviation < (NOISE_SHARE * sensors.NOISE_FLOOR)[:, None])
-    is_busy = state.suspects or any(state.still) or any(state.missing) or any(state.wrong)
+    is_busy = state.suspects or state.together or any(state.still) or any(state.missing) or any(state.wrong)
     if is_busy or state.off_ms is not None or state.boot != evidence.frames.boots[0]:
         return False
     if calm.any() or evidence.sparse.any() or evidence.is_off.any():
@@ -206,7 +209,11 @@ def judge(state: State, evidence: Evidence, k: int, context: Context) -> None:
     state.seen = seen.tolist()
     sparse = evidence.sparse[:, k] & (seen > 0)
     if sparse.sum() >= TOGETHER:
+        state.together += 1
+        state.absent = [NAMES[row] for row in np.flatnonzero(sparse)] if state.together >= BAD_FRAMES else []
         sparse = np.zeros(_C, dtype=np.bool_)
+    else:
+        state.together, state.absent = 0, []
     samples = int(frames.samples[k])
     wrong = evidence.impossible[:, k]
     for row in np.flatnonzero(sparse | wrong | _listed(state.missing) | _listed(state.wrong)).tolist():

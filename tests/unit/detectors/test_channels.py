@@ -81,6 +81,19 @@ def test_a_rail_is_told_and_cleared(channel: str, value: float) -> None:
     assert cleared.severity is None
 
 
+def test_channels_that_go_together_are_no_sensor_faults_but_absent() -> None:
+    signal, state = treatment(200), fast.State()
+    for channel in ("flow_lpm", "exhaust_dp_kpa", "crystal_jar_g"):
+        signal.put(channel, np.nan, 60, 120)
+    absent = []
+    for block in signal.blocks((100,)):
+        assert fast.take(state, block, CONTEXT, is_self_test=False).observations == []
+        absent.append(state.channels.absent)
+    assert absent[7] == []
+    assert absent[9] == ["flow_lpm", "exhaust_dp_kpa", "crystal_jar_g"]
+    assert absent[-1] == []
+
+
 def test_more_vacuum_than_there_is_air_is_impossible() -> None:
     signal = treatment(200)
     signal.put("ambient_kpa", 80.0)

@@ -69,6 +69,9 @@ def test_a_channel_that_never_spoke_is_no_evidence() -> None:
     health = healthy()
     health.seen[NAMES.index("mains_v")] = 0
     assert matrix(health)["mains_low"].reason == "mains_v has never reported a value"
+    health = healthy()
+    health.absent = ["mains_v"]
+    assert matrix(health)["mains_low"].reason == "mains_v is missing, with others"
 
 
 def test_the_inlet_alone_shows_over_vacuum_with_a_doubt() -> None:
