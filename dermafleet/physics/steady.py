@@ -168,6 +168,10 @@ def _contact_at(
     return circuit, _balance(circuit, _search(above, circuit.ambient))
 
 
+_STEPS = 200
+"""Of pressure, over which the time of a pump-down is summed."""
+
+
 def pump_down_s(
     machine: Machine,
     vacuum_kpa: float,
@@ -190,14 +194,12 @@ def pump_down_s(
     speed = motor.relative_speed(mains_v / machine.mains_nominal_v, machine.slip)
     circuit = _circuit(machine, "capped", ambient_pa, temperature_k, speed)
     volume = np.asarray(_volume(machine) if volume_m3 is None else volume_m3)
-    steps = 200
-    total = np.zeros_like(circuit.ambient)
-    for step in range(steps):
-        pressure = circuit.ambient - 1000 * vacuum_kpa * (step + 0.5) / steps
-        _, flow = _through_pump(circuit, pressure)
-        surplus = flow - _into_clean(circuit, pressure) - _into_canister(circuit, pressure)
-        seconds = volume * (1000 * vacuum_kpa / steps) / (gas.GAS_CONSTANT * circuit.temperature)
-        total = total + np.where(surplus > 0, seconds / np.where(surplus > 0, surplus, 1.0), np.inf)
+    shares = (np.arange(_STEPS) + 0.5).reshape(-1, *[1] * circuit.ambient.ndim) / _STEPS
+    pressure = circuit.ambient - 1000 * vacuum_kpa * shares
+    _, flow = _through_pump(circuit, pressure)
+    surplus = flow - _into_clean(circuit, pressure) - _into_canister(circuit, pressure)
+    seconds = volume * (1000 * vacuum_kpa / _STEPS) / (gas.GAS_CONSTANT * circuit.temperature)
+    total: Array = np.where(surplus > 0, seconds / np.where(surplus > 0, surplus, 1.0), np.inf).sum(axis=0)
     return total
 
 
