@@ -40,7 +40,7 @@ class Claim:
     Attributes:
         device, device_id: number inside, name outside.
         model, profile, limits: its model, None, "full" and empty if it has none.
-        altitude_m: of the site where it stands now.
+        altitude_m, time_zone: of the site where it stands now.
         epoch, seq: the last entry evaluated.
         blocked_since: since when newer entries wait for a missing one.
         state: what the detectors remember, as of ``version``; JSON.
@@ -54,6 +54,7 @@ class Claim:
     profile: Profile
     limits: Document
     altitude_m: float
+    time_zone: str
     version: int
     epoch: str | None
     seq: int
@@ -144,7 +145,8 @@ async def claim(connection: AsyncConnection, device: int) -> Claim | None:
 _CLAIM = text(
     """
     select s.device_id as device, d.device_id, m.id as model, coalesce(m.profile, 'full') as profile,
-           coalesce(m.limits, '{}') as limits, coalesce(site.altitude_m, 0) as altitude_m, s.version, s.epoch, s.seq,
+           coalesce(m.limits, '{}') as limits, coalesce(site.altitude_m, 0) as altitude_m,
+           coalesce(site.time_zone, 'UTC') as time_zone, s.version, s.epoch, s.seq,
            s.evaluated_until, s.blocked_since, s.state::text as state, clock_timestamp() as now,
            (select coalesce(jsonb_agg(document order by key), '[]')::text from rule where state = 'active') as rules
     from detector_state s join device d on d.id = s.device_id left join device_model m on m.id = d.model_id

@@ -1,9 +1,10 @@
-"""What is known of a device besides its log; the same for a whole step."""
+"""What is known of a device besides its log."""
 
 from dataclasses import dataclass, field
 
 from dermafleet.contracts.channels import Profile
 from dermafleet.contracts.rules import Rule
+from services.alerts.forecast.library import Library
 from services.alerts.limits import Limits
 
 
@@ -16,9 +17,13 @@ class Context:
         profile: which channels the model is fitted with.
         altitude_m: of the site: stands in for `ambient_kpa` where that is not measured.
         rules: users' rules that are active and for this model.
+        time_zone: of the site: tells which sessions belong to one day.
+        library: what earlier filters of the model taught, as it holds at the event time of the entry.
     """
 
     limits: Limits = field(default_factory=Limits)
     profile: Profile = "full"
     altitude_m: float = 0.0
     rules: tuple[Rule, ...] = ()
+    time_zone: str = "UTC"
+    library: Library = field(default_factory=Library)

@@ -5,23 +5,29 @@ and momentary faults, then segments and features; a session's end leads to basel
 come in log order; the result of a whole log does not depend on how it is cut into steps.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 
 from dermafleet.contracts.records import Session as SessionEntry
-from services.alerts import rules
+from services.alerts import baselines, intake_filter, observability, rules
+from services.alerts.baselines import State as BaselineState
 from services.alerts.context import Context
 from services.alerts.detectors import fast, filter_clogged
 from services.alerts.detectors.fast import State as FastState
-from services.alerts.detectors.filter_clogged import State as FilterState
-from services.alerts.entries import EventBody, component_view
+from services.alerts.diagnosis import diagnose, observable
+from services.alerts.diagnosis.diagnose import State as DiagnosisState
+from services.alerts.entries import EventBody, component_view, maintenance_in
 from services.alerts.features import nominal, segments, session
 from services.alerts.features.segments import State as SegmentState
 from services.alerts.features.session import State as SessionState
 from services.alerts.features.types import SessionFeatures
-from services.alerts.findings import Findings
+from services.alerts.findings import Baseline, FilterForecast, FilterLife, Findings, Observability
+from services.alerts.intake_filter import State as FilterState
+from services.alerts.observability import Sight
+from services.alerts.observability import State as ObservabilityState
 from services.alerts.observation import Block, Observation, Origin
 from services.alerts.rules import States as RuleStates
 
@@ -38,9 +44,12 @@ class ComponentMemory(msgspec.Struct, omit_defaults=True):
     """
 
     fast: FastState = msgspec.field(default_factory=FastState)
-    filter_clogged: FilterState = msgspec.field(default_factory=FilterState)
+    filter: FilterState = msgspec.field(default_factory=FilterState)
     segments: SegmentState = msgspec.field(default_factory=SegmentState)
     session: SessionState = msgspec.field(default_factory=SessionState)
+    baselines: BaselineState = msgspec.field(default_factory=BaselineState)
+    diagnosis: DiagnosisState = msgspec.field(default_factory=DiagnosisState)
+    observability: ObservabilityState = msgspec.field(default_factory=ObservabilityState)
     rules: RuleStates = {}
     momentary: dict[str, int] = {}
     lasting: dict[str, int] = {}
@@ -108,7 +117,15 @@ def take_session(memory: Memory, entry: SessionEntry, origin: Origin, at_ms: int
 
 def take_event(memory: Memory, event: EventBody, origin: Origin, at_ms: int, context: Context) -> Findings:
     """Take in one event entry, told at this event time; changes ``memory``."""
-    return Findings()
+    findings = Findings()
+    done = maintenance_in(event)
+    if done is not None and done.component in context.limits.components:
+        part = memory.components.setdefault(done.component, ComponentMemory())
+        fast.reset(part.fast, done.type)
+        baselines.reset(part.baselines, done.type)
+        diagnose.maintained(part.diagnosis, done.type)
+        findings.lives += _named(done.component, intake_filter.replaced(part.filter, done.type, context))
+    return findings
 
 
 def last_seen(memory: Memory) -> dict[tuple[str, str], int]:
@@ -129,19 +146,34 @@ class _Part:
     context: Context
     findings: Findings
 
+    def note(self, standing: dict[str, int], observations: Iterable[Observation], at_ms: int) -> None:
+        """Find these for this component; ``standing`` becomes what is there at this event time."""
+        for each in observations:
+            if each.severity is None:
+                standing.pop(each.fault, None)
+            else:
+                standing[each.fault] = at_ms
+            self.findings.observations.append(
+                each if each.component == self.name else replace(each, component=self.name)
+            )
+        standing.update(dict.fromkeys(standing, at_ms))
+
 
 def _take_samples(part: _Part, block: Block, purpose: str | None, *, raw: Block) -> None:
-    memory, context = part.memory, part.context
+    memory, context, end_ms = part.memory, part.context, int(block.at_ms[-1])
     is_self_test = None if purpose is None else purpose == "self_test"
     taken = fast.take(memory.fast, block, context, component=part.name, is_self_test=is_self_test)
-    opinions = [*taken.observations, *filter_clogged.evaluate(memory.filter_clogged, taken.block, context.limits)]
+    filtered = intake_filter.take_samples(memory.filter, taken.block, context)
     closed = segments.take(memory.segments, taken.block)
     ruled = rules.take(memory.rules, context.rules, taken.block, closed, component=part.name, raw=raw)
     for each in ruled:
         memory.lasting.pop(each.fault, None)
-    part.findings.observations += _note(memory.momentary, part.name, [*opinions, *ruled], int(block.at_ms[-1]))
+    part.note(memory.momentary, [*taken.observations, *filtered.observations, *ruled], end_ms)
+    part.findings.lives += _named(part.name, filtered.lives)
     for features in session.take(memory.session, taken.block, closed, context):
-        _judge_session(part, features, Origin(block.epoch, block.seq, len(block.at_ms) - 1))
+        _judge_session(part, features, Origin(features.session_id, 0))
+    if taken.observations:
+        _look(part, end_ms)
 
 
 def _end_session(part: _Part, origin: Origin, at_ms: int) -> None:
@@ -150,7 +182,7 @@ def _end_session(part: _Part, origin: Origin, at_ms: int) -> None:
         return
     closed = segments.close(part.memory.segments)
     ruled = rules.close(part.memory.rules, part.context.rules, closed, origin, component=part.name)
-    part.findings.observations += _note(part.memory.momentary, part.name, ruled, at_ms)
+    part.note(part.memory.momentary, ruled, at_ms)
     features = session.end(part.memory.session, at_ms, part.context, closed=closed)
     if features is not None:
         _judge_session(part, features, origin)
@@ -158,22 +190,46 @@ def _end_session(part: _Part, origin: Origin, at_ms: int) -> None:
 
 def _judge_session(part: _Part, features: SessionFeatures, origin: Origin) -> None:
     """What a finished session says of the component's condition."""
+    memory, context, found = part.memory, part.context, part.findings
     if features.component != part.name:
         features = msgspec.structs.replace(features, component=part.name)
-    part.findings.features.append(features)
-    ruled = rules.judge(part.memory.rules, part.context.rules, features, origin)
-    part.findings.observations += _note(part.memory.lasting, part.name, ruled, features.ended_ms)
+    found.features.append(features)
+    normalised = baselines.take(memory.baselines, features, context)
+    found.baselines += _named(part.name, normalised.learned)
+    slow = (
+        []
+        if context.limits.architecture == "bench"
+        else diagnose.take(memory.diagnosis, features, normalised, context, origin)
+    )
+    filtered = intake_filter.take_session(memory.filter, features, normalised, context, origin)
+    found.forecasts += _named(part.name, filtered.forecasts)
+    found.lives += _named(part.name, filtered.lives)
+    part.note(memory.momentary, filtered.observations, features.ended_ms)
+    part.note(memory.lasting, [*slow, *rules.judge(memory.rules, context.rules, features, origin)], features.ended_ms)
+    if features.purpose == "self_test":
+        observability.note_self_test(memory.observability, features.ended_ms)
+    _look(part, features.ended_ms)
 
 
-def _note(
-    standing: dict[str, int], component: str, observations: Iterable[Observation], at_ms: int
-) -> list[Observation]:
-    """The observations as those of this component; ``standing`` becomes what is there at this event time."""
-    named = [each if each.component == component else replace(each, component=component) for each in observations]
-    for each in named:
-        if each.severity is None:
-            standing.pop(each.fault, None)
-        else:
-            standing[each.fault] = at_ms
-    standing.update(dict.fromkeys(standing, at_ms))
-    return named
+def _look(part: _Part, at_ms: int) -> None:
+    """Tell what can be seen from now on, where that has changed."""
+    memory, context = part.memory, part.context
+
+    def slow(channels: frozenset[str], has_self_test: bool) -> Mapping[str, Sight]:
+        if context.limits.architecture == "bench":
+            return {filter_clogged.FAULT: intake_filter.see(channels)}
+        return observable.find(context.limits.architecture, frozenset(channels), has_self_test=has_self_test)
+
+    part.findings.observability += observability.take(
+        memory.observability, memory.fast.channels, context, slow=slow, at_ms=at_ms, component=part.name
+    )
+
+
+Told = TypeVar("Told", Baseline, FilterForecast, FilterLife, Observability)
+
+
+def _named(component: str, told: Iterable[Told]) -> list[Told]:
+    """The same of this component."""
+    return [
+        each if each.component == component else msgspec.structs.replace(each, component=component) for each in told
+    ]

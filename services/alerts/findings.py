@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from services.alerts.features.types import SessionFeatures
+from services.alerts.forecast.life import Life
 from services.alerts.observation import Observation
 
 
@@ -51,7 +52,7 @@ class FilterForecast(msgspec.Struct, frozen=True):
     Attributes:
         at_ms: event time it was made at.
         ratio: resistance relative to the rated limit; share_left: of this filter's life, median.
-        sessions, hours, days: (p10, p50, p90) remaining; hours of pumping; days of the calendar.
+        sessions, hours, days: (p10, p50, p90) remaining; hours of pumping; days of the calendar; None = pace not known.
         basis: "library" of earlier filters of the model, or "prior" until there are some.
         filters: how many earlier filters it rests on.
         evening_probability: that it crosses the rated limit during the next opening day; None = not judged.
@@ -61,12 +62,27 @@ class FilterForecast(msgspec.Struct, frozen=True):
     at_ms: int
     ratio: float
     share_left: float
-    sessions: tuple[float, float, float]
+    sessions: tuple[float, float, float] | None
     hours: tuple[float, float, float]
-    days: tuple[float, float, float]
+    days: tuple[float, float, float] | None
     basis: str
     filters: int
     evening_probability: float | None = None
+
+
+class FilterLife(msgspec.Struct, frozen=True):
+    """A filter that is no longer fitted: what later ones learn from.
+
+    Attributes:
+        from_ms, to_ms: event time at which it was seen first and last.
+        reason: the maintenance record code that ended it, or "observed".
+    """
+
+    component: str
+    from_ms: int
+    to_ms: int
+    life: Life
+    reason: str
 
 
 @dataclass(slots=True)
@@ -78,3 +94,4 @@ class Findings:
     baselines: list[Baseline] = field(default_factory=list)
     forecasts: list[FilterForecast] = field(default_factory=list)
     observability: list[Observability] = field(default_factory=list)
+    lives: list[FilterLife] = field(default_factory=list)

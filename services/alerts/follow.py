@@ -18,6 +18,7 @@ from dermafleet.storage import follow
 from dermafleet.storage.engine import translate
 from dermafleet.storage.follow import Work
 from services.alerts import metrics
+from services.alerts.libraries import Libraries
 from services.alerts.step import Patience, Progress, step
 
 WORKERS = 4
@@ -63,6 +64,7 @@ class Follower:
         self._patience = patience
         self._poll_s = poll.total_seconds()
         self._workers = workers
+        self._libraries = Libraries()
         self._quiet: dict[int, Quiet] = {}
         self._failed_until: dict[int, float] = {}
         self._failures: dict[int, str] = {}
@@ -134,7 +136,7 @@ class Follower:
                 return taken > 0
             try:
                 with metrics.step_seconds.time():
-                    progress = await step(self._engine, device, self._patience)
+                    progress = await step(self._engine, device, self._patience, self._libraries)
             except TransientError:
                 raise
             except Exception as error:

@@ -26,6 +26,8 @@ HOLDS_AFTER = timedelta(hours=3)
 KNOWN_FOR = timedelta(minutes=10)
 """How long nobody asks again whether there is a newer version: less than `HOLDS_AFTER` gives it."""
 
+_NOTHING = Library()
+
 _log = get_logger()
 
 
@@ -35,28 +37,26 @@ class Libraries:
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
 
-    async def at(
-        self, connection: AsyncConnection, model: str | None, at: datetime, *, now: datetime
-    ) -> Library | None:
-        """The library that holds for a model's entries of this event time; None = there is none."""
+    async def at(self, connection: AsyncConnection, model: str | None, at: datetime, *, now: datetime) -> Library:
+        """The library that holds for a model's entries of this event time; an empty one if none does."""
         if model is None:
-            return None
+            return _NOTHING
         until = at - HOLDS_AFTER
         known = self._known.get(model)
         if known is None or not known.covers(until, now):
             version, next_until = await stored.version_learned(connection, model, until=until)
-            library = None if version is None else read_library(version.document)
+            library = _NOTHING if version is None else read_library(version.document)
             known = _Known(version.learned_until if version else None, next_until, library, now)
             self._known[model] = known
         return known.library
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """A version, None before the first, from when it and the next one learned, and when that was looked up."""
+    """A version, an empty one before the first, from when it and the next one learned, and when that was looked up."""
 
     since: datetime | None
     next_until: datetime | None
-    library: Library | None
+    library: Library
     looked_at: datetime
 
     def covers(self, until: datetime, now: datetime) -> bool:
@@ -67,12 +67,12 @@ class _Known(msgspec.Struct, frozen=True):
         return now - self.looked_at < KNOWN_FOR
 
 
-def read_library(document: Mapping[str, object]) -> Library | None:
-    """A stored library; None if another version of this program wrote it in another form."""
+def read_library(document: Mapping[str, object]) -> Library:
+    """A stored library; an empty one if another version of this program wrote it in another form."""
     try:
         return msgspec.convert(document, Library)
     except msgspec.ValidationError:
-        return None
+        return _NOTHING
 
 
 async def keep_learning(engine: AsyncEngine) -> None:

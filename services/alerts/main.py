@@ -10,7 +10,10 @@ from dermafleet.metrics import serve
 from dermafleet.settings import Settings
 from dermafleet.storage import migrate
 from dermafleet.storage.engine import make_engine
+from services.alerts import backtest_jobs
+from services.alerts.backtest import Bounds
 from services.alerts.follow import WORKERS, Follower
+from services.alerts.libraries import keep_learning
 from services.alerts.prune import keep_pruning
 from services.alerts.step import Patience
 
@@ -34,17 +37,25 @@ async def _run(settings: Settings, url: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     engine = make_engine(url, WORKERS + 2, application_name="dermafleet-alerts")
+    aside = make_engine(url, backtest_jobs.CONNECTIONS, application_name="dermafleet-backtest")
     patience = Patience(timedelta(seconds=settings.hole_alarm_s), timedelta(seconds=settings.hole_lost_s))
     follower = Follower(engine, patience=patience, poll=timedelta(milliseconds=settings.poll_ms))
     with ExitStack() as stack:
         if settings.metrics_port is not None:
             stack.enter_context(serve(settings.metrics_host, settings.metrics_port, lambda: follower.trouble))
         if await asyncio.to_thread(migrate.wait, url, is_stopping=stop.is_set, tell=_tell):
-            pruning = asyncio.create_task(keep_pruning(engine))
+            bounds = Bounds.of(settings, rest=backtest_jobs.REST)
+            beside = {
+                asyncio.create_task(keep_pruning(engine)),
+                asyncio.create_task(keep_learning(engine)),
+                asyncio.create_task(backtest_jobs.keep_backtesting(aside, bounds)),
+            }
             await _run_until(follower, stop, stop_s=settings.stop_s)
-            pruning.cancel()
-            await asyncio.wait({pruning})
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
     await engine.dispose()
+    await aside.dispose()
     _log.info("Alerts stopped")
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from dermafleet.storage.condition import BaselineRow, FeatureRow, ForecastRow, ObservabilityRow
+from dermafleet.storage.condition import BaselineRow, FeatureRow, FilterLifeRow, ForecastRow, ObservabilityRow
 from services.alerts.features.types import SessionFeatures
 from services.alerts.findings import Findings
 from services.alerts.observation import utc
@@ -50,7 +50,11 @@ def forecast_rows(findings: Findings) -> Iterator[ForecastRow]:
             made_at=utc(each.at_ms),
             ratio=each.ratio,
             share_left=each.share_left,
-            remaining={"sessions": each.sessions, "hours": each.hours, "days": each.days},
+            remaining={
+                unit: told
+                for unit, told in (("sessions", each.sessions), ("hours", each.hours), ("days", each.days))
+                if told is not None
+            },
             basis=each.basis,
             filters=each.filters,
             evening_probability=each.evening_probability,
@@ -67,6 +71,19 @@ def observability_rows(findings: Findings, at: datetime) -> Iterator[Observabili
             reason=each.reason,
             ambiguous_with=each.ambiguous_with,
             since_at=at,
+        )
+
+
+def life_rows(findings: Findings) -> Iterator[FilterLifeRow]:
+    """One row per filter that ended."""
+    for each in findings.lives:
+        yield FilterLifeRow(
+            component=each.component,
+            from_at=utc(each.from_ms),
+            to_at=utc(each.to_ms),
+            censored=each.life.life_s is None,
+            reason=each.reason,
+            curve=msgspec.to_builtins(each.life),
         )
 
 

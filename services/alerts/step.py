@@ -24,6 +24,7 @@ from services.alerts.entries import (
     to_block,
 )
 from services.alerts.findings import Findings
+from services.alerts.libraries import Libraries
 from services.alerts.limits import decode_limits
 from services.alerts.observation import Observation, Origin, unix_ms, utc
 from services.alerts.order import Blocked, Idle, Move, Position, Read, find_next
@@ -45,8 +46,11 @@ class Progress(Enum):
     MOVED = "moved"
 
 
-async def step(engine: AsyncEngine, device: int, patience: Patience) -> Progress:
+async def step(engine: AsyncEngine, device: int, patience: Patience, libraries: Libraries | None = None) -> Progress:
     """Take one device's evaluation one step further.
+
+    Args:
+        libraries: what this process has read of them; None = nothing yet.
 
     Safe to call from any number of tasks and processes: whoever finds the device taken moves nothing.
 
@@ -57,7 +61,7 @@ async def step(engine: AsyncEngine, device: int, patience: Patience) -> Progress
         async with engine.begin() as connection:
             claim = await follow.claim(connection, device)
             if claim is not None:
-                return await _Step(connection, claim, patience).run()
+                return await _Step(connection, claim, patience, libraries or Libraries()).run()
         async with engine.begin() as connection:
             is_new = await follow.add_device(connection, device, version=evaluate.VERSION)
     return Progress.MOVED if is_new else Progress.NONE
@@ -66,10 +70,11 @@ async def step(engine: AsyncEngine, device: int, patience: Patience) -> Progress
 class _Step:
     """The transaction of one step."""
 
-    def __init__(self, connection: AsyncConnection, claim: Claim, patience: Patience) -> None:
+    def __init__(self, connection: AsyncConnection, claim: Claim, patience: Patience, libraries: Libraries) -> None:
         self._connection = connection
         self._claim = claim
         self._patience = patience
+        self._libraries = libraries
         self._memory = evaluate.recall(claim.state, claim.version)
 
     async def run(self) -> Progress:
@@ -114,6 +119,7 @@ class _Step:
         samples = await read_samples(self._connection, device, blocks, channels_needed(context))
         observations: list[Observation] = []
         for entry in entries:
+            context = await self._at(context, entry.last_at)
             if entry.kind == "session":
                 findings = await self._take_session(epoch, entry, context)
             elif entry.kind == "event":
@@ -131,7 +137,13 @@ class _Step:
         """What is known of the device besides its log."""
         claim = self._claim
         rules = tuple(rule for rule in decode_rules(claim.rules) if rule.covers(claim.model))
-        return Context(decode_limits(claim.limits), claim.profile, claim.altitude_m, rules)
+        return Context(decode_limits(claim.limits), claim.profile, claim.altitude_m, rules, claim.time_zone)
+
+    async def _at(self, context: Context, at: datetime) -> Context:
+        """The same with the library that holds at this event time."""
+        claim = self._claim
+        library = await self._libraries.at(self._connection, claim.model, at, now=claim.now)
+        return context if library is context.library else replace(context, library=library)
 
     async def _take_session(self, epoch: str, entry: Entry, context: Context) -> Findings:
         device, told = self._claim.device, read_session(entry)
@@ -160,6 +172,8 @@ class _Step:
         await condition.save_baselines(connection, device, projection.baseline_rows(findings))
         await condition.save_forecasts(connection, device, projection.forecast_rows(findings))
         await condition.save_observability(connection, device, projection.observability_rows(findings, at))
+        if self._claim.model is not None:
+            await condition.save_filter_life(connection, device, self._claim.model, projection.life_rows(findings))
 
     async def _move(self, move: Move) -> None:
         claim = self._claim

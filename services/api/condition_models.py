@@ -123,10 +123,11 @@ class Forecast(Model):
     """Resistance relative to the rated limit."""
     share_left: Share
     """Of this filter's life, median."""
-    sessions: Range
+    sessions: Range | None
+    """Null while the machine's pace is not known, as ``days``."""
     hours: Range
     """Of pumping."""
-    days: Range
+    days: Range | None
     """Of the calendar."""
     basis: str
     """`library`: learned from earlier filters of this model; `prior`: until there are some."""

@@ -119,17 +119,22 @@ def _baseline(row: BaselineRow) -> models.Baseline:
 
 
 def _forecast(row: ForecastRow) -> models.Forecast:
-    ranges = {
-        unit: models.Range(**dict(zip(("p10", "p50", "p90"), row.remaining[unit], strict=True)))
-        for unit in ("sessions", "hours", "days")
-    }
+    hours = _range(row.remaining["hours"])
+    sessions, days = (row.remaining.get(unit) for unit in ("sessions", "days"))
     return models.Forecast(
         component=row.component,
         made_at=row.made_at,
         ratio=row.ratio,
         share_left=row.share_left,
+        sessions=None if sessions is None else _range(sessions),
+        hours=hours,
+        days=None if days is None else _range(days),
         basis=row.basis,
         filters=row.filters,
         evening_probability=row.evening_probability,
-        **ranges,
     )
+
+
+def _range(told: Sequence[float]) -> models.Range:
+    p10, p50, p90 = told
+    return models.Range(p10=p10, p50=p50, p90=p90)

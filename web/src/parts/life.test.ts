@@ -24,6 +24,11 @@ test("a forecast is told as a range with the share left and what it rests on", (
   expect(life?.basis).toBe("Learned from 1 earlier filter of this model.");
 });
 
+test("without a known pace there are hours only", () => {
+  const [life] = toLives([{ ...forecast, sessions: null, days: null }]);
+  expect(life?.ranges.map(({ value }) => value)).toEqual(["Not known yet", "8 – 20, most likely 12", "Not known yet"]);
+});
+
 test("little life left is due, almost none a fault, and a first guess says so", () => {
   expect(toLives([{ ...forecast, share_left: 0.2 }])[0]?.tone).toBe("due");
   expect(toLives([{ ...forecast, share_left: 0.05 }])[0]?.tone).toBe("fault");

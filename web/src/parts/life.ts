@@ -33,7 +33,9 @@ export function toLives(forecasts: Forecast[]): Life[] {
 }
 
 /** "8 – 20, most likely 12": eight of ten such filters end in between. */
-function toRange({ p10, p50, p90 }: { p10: number; p50: number; p90: number }): string {
+function toRange(range: { p10: number; p50: number; p90: number } | null): string {
+  if (range === null) return "Not known yet";
+  const { p10, p50, p90 } = range;
   return `${toNumber(p10)} – ${toNumber(p90)}, most likely ${toNumber(p50)}`;
 }
 
