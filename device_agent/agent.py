@@ -12,7 +12,7 @@ from dermafleet.errors import SettingError
 from device_agent import telling
 from device_agent.clock import SystemClock
 from device_agent.counters import COUNTERS, read_import, write_counters
-from device_agent.drivers.sim import SimDriver
+from device_agent.drivers import Driver
 from device_agent.local import Answers, LocalServer
 from device_agent.machine import Machine
 from device_agent.outbox import Outbox, open_outbox, open_to_read
@@ -22,6 +22,19 @@ from device_agent.runner import Runner, wait_until
 from device_agent.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+def open_driver(settings: Settings) -> Driver:
+    """The machine's sensors: simulated ones, as long as there are no others.
+
+    Raises:
+        SettingError: what the simulation computes with is not installed.
+    """
+    try:
+        from device_agent.simulator.driver import alone  # a machine with sensors of its own never loads it
+    except ModuleNotFoundError as error:
+        raise SettingError(f"the simulated machine needs {error.name}: pip install 'dermafleet[sim]'") from error
+    return alone(settings.seed, settings.rate_hz)
 
 
 def run(settings: Settings, stopping: threading.Event) -> None:
@@ -42,7 +55,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     machine = Machine(
         link,
         clock=clock,
-        driver=SimDriver(settings.seed, rate_hz=settings.rate_hz),
+        driver=open_driver(settings),
         recorder=Recorder(settings.rates(), settings.session_rules()),
         outbox=outbox,
     )

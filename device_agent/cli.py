@@ -19,7 +19,6 @@ from dermafleet.errors import DermafleetError, SettingError
 from device_agent import agent, local, settings, telling
 from device_agent.clock import SystemClock
 from device_agent.counters import COUNTERS, read_counters
-from device_agent.drivers.sim import SimDriver
 from device_agent.outbox import open_to_read
 from device_agent.outbox_file import FILE_NAME
 
@@ -48,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _sample(arguments: argparse.Namespace) -> None:
     """One sample to the terminal; nothing is stored or sent."""
     chosen = _settings(arguments)
-    driver = SimDriver(chosen.seed, rate_hz=chosen.rate_hz)
+    driver = agent.open_driver(chosen)
     sample = driver.read(SystemClock().now())
     assert sample is not None
     if arguments.json:
@@ -116,7 +115,13 @@ def _simulate(arguments: argparse.Namespace) -> None:
     from device_agent.simulator import fleet  # a machine's agent never loads it
 
     spec = fleet.read_machines(arguments.machines)
-    plan = fleet.Simulation(arguments.history_s, arguments.speed, arguments.stop_after)
+    plan = fleet.Simulation(
+        history_s=max(arguments.history_s, arguments.days * 86_400),
+        speed=arguments.speed,
+        stop_after_s=arguments.stop_after,
+        model=arguments.model,
+        faults=tuple(arguments.fault),
+    )
     chosen = _settings(arguments, fleet.DEFAULTS)
     fleet.simulate(spec, chosen, plan, oracle=arguments.oracle, stopping=_stop_on_signals())
 
@@ -188,6 +193,15 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (simulate, replay):
         verb.add_argument("--machines", type=Path, required=True, metavar="FILE", help="JSON: mqtt_urls and machines")
         verb.add_argument("--oracle", type=Path, metavar="DIR", help="also write what the outboxes confirmed")
+    simulate.add_argument("--model", help="of all machines, instead of what the file says")
+    simulate.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="FAULT[=LEVEL][@TIME]",
+        help="of all machines, after 90s, 5m, 2h or 3d of event time; again for a second one",
+    )
+    simulate.add_argument("--days", type=float, default=0.0, help="begin this many days ago")
     simulate.add_argument("--history-s", type=float, default=0.0, help="begin this much event time ago")
     simulate.add_argument("--speed", type=_positive, default=60.0, help="event time per wall time during history")
     simulate.add_argument("--stop-after", type=float, metavar="S", help="stop sampling after so many seconds")

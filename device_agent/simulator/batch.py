@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from device_agent.simulator import clinic, treatment
 from device_agent.simulator.circuits import IDLE_MS, Circuits
 from device_agent.simulator.inputs import TYPE_TIP_MM, Activity, Inputs, Row
-from device_agent.simulator.life import Life, begin
+from device_agent.simulator.life import Life
 from device_agent.simulator.machines import Machines, Readings
-from device_agent.simulator.plan import Plan
 from device_agent.simulator.plant import Signals
-from device_agent.simulator.stretches import PERIOD_MS, Record, Stretch, session_records
+from device_agent.simulator.stretches import PERIOD_MS, Record, Stretch, maintenance_records, session_records
 from device_agent.simulator.treatment import RATE_HZ
 from device_agent.simulator.truth import TrueFault
 from device_agent.simulator.upcoming import next_treatment
@@ -43,21 +42,20 @@ class _Day:
 
 
 class Batch:
-    """Some machines of one plan."""
+    """Some machines, whose plans may differ."""
 
-    def __init__(self, plan: Plan, seeds: Sequence[int]) -> None:
-        self._plan = plan
-        self._lives = [begin(plan, seed) for seed in seeds]
+    def __init__(self, lives: Sequence[Life]) -> None:
+        self._lives = tuple(lives)
         self._rows: list[Row] = [(life, index) for life in self._lives for index in range(len(life.circuits))]
         self._first_row = {life.seed: number for number, (life, index) in enumerate(self._rows) if index == 0}
         self._machines = Machines(self._rows)
         self._circuits = Circuits(self._rows, self._machines.plant, self._machines.drawn)
-        self._dates = [clinic.open_days(life.clinic, plan.first_day, plan.days) for life in self._lives]
+        self._dates = [clinic.open_days(life.clinic, life.plan.first_day, life.plan.days) for life in self._lives]
         self._days: dict[int, _Day] = {}
 
     def run(self) -> Iterator[Stretch]:
         """All days."""
-        for number in range(self._plan.days):
+        for number in range(max(map(len, self._dates))):
             self._open(number)
             yield from self._self_tests()
             for slot in range(max((len(day.starts_ms) for day in self._days.values()), default=0)):
@@ -67,6 +65,9 @@ class Batch:
     def _open(self, number: int) -> None:
         """Switch the machines on in the morning of each one's n-th day."""
         for life, dates in zip(self._lives, self._dates, strict=True):
+            if number >= len(dates):
+                self._days.pop(life.seed, None)
+                continue
             opens = clinic.opening_ms(life.clinic, dates[number])
             closes = opens + round((life.clinic.closes - life.clinic.opens) * 3_600_000)
             on = opens - _ON_BEFORE_OPENING_MS + int(life.random.integers(0, 300_000))
@@ -74,12 +75,12 @@ class Batch:
             if before is not None:
                 self._circuits.rest({life.seed: (on - before.busy_until_ms) / 1000})
             life.switch_on(on)
-            least, most = self._plan.sessions_per_day
+            least, most = life.plan.sessions_per_day
             count = int(life.random.integers(least, most + 1))
             shares = (np.arange(count) + life.random.uniform(0.05, 0.3, count)) / max(count, 1)
             starts = (opens + (closes - opens) * shares).astype(int).tolist()
             earliest = on + _FIRST_CLIENT_AFTER_MS
-            is_tested = life.random.uniform() < self._plan.self_tests
+            is_tested = life.random.uniform() < life.plan.self_tests
             self._days[life.seed] = _Day(
                 self_test_ms=on + _SELF_TEST_AFTER_MS if is_tested else None,
                 starts_ms=[max(start, earliest) for start in starts],
@@ -90,22 +91,9 @@ class Batch:
     def _self_tests(self) -> Iterator[Stretch]:
         activities = {}
         for life in self._lives:
-            at_ms = self._days[life.seed].self_test_ms
-            if at_ms is not None:
-                script = treatment.self_test()
-                count, length = len(life.circuits), len(script)
-                activities[life.seed] = Activity(
-                    life,
-                    at_ms,
-                    "self_test",
-                    life.treatments,
-                    (script,) * count,
-                    (0.0,) * count,
-                    TYPE_TIP_MM,
-                    length,
-                    0,
-                    0,
-                )
+            day = self._days.get(life.seed)
+            if day is not None and day.self_test_ms is not None:
+                activities[life.seed] = _self_test(life, day.self_test_ms)
         if activities:
             yield from self._idle({seed: each.at_ms for seed, each in activities.items()})
             self._rest(activities)
@@ -115,8 +103,8 @@ class Batch:
     def _treatments(self, slot: int) -> Iterator[Stretch]:
         activities = {}
         for life in self._lives:
-            day = self._days[life.seed]
-            if slot < len(day.starts_ms):
+            day = self._days.get(life.seed)
+            if day is not None and slot < len(day.starts_ms):
                 at_ms = max(day.starts_ms[slot], day.busy_until_ms + _BETWEEN_MS)
                 activities[life.seed] = next_treatment(life, at_ms)
         yield from self._idle({seed: each.at_ms for seed, each in activities.items()})
@@ -132,14 +120,17 @@ class Batch:
 
     def _idle(self, until_ms: Mapping[int, int]) -> Iterator[Stretch]:
         """Samples of machines that stand powered from their last activity until a moment, one a minute."""
-        if not self._plan.idle:
-            return
-        counts = {seed: (at - self._days[seed].busy_until_ms) // IDLE_MS for seed, at in until_ms.items()}
-        most = max(counts.values())
+        counts = {
+            life.seed: (until_ms[life.seed] - self._days[life.seed].busy_until_ms) // IDLE_MS
+            for life in self._lives
+            if life.plan.idle and life.seed in until_ms
+        }
+        most = max(counts.values(), default=0)
         if most <= 0:
             return
         self._machines.begin_to_stand({seed for seed, count in counts.items() if count > 0})
-        since = [self._days[life.seed].busy_until_ms for life, _ in self._rows]
+        earliest = min(until_ms.values())
+        since = [self._days[life.seed].busy_until_ms if life.seed in self._days else earliest for life, _ in self._rows]
         measured = self._machines.stand(self._circuits.stand(most, since))
         for life in self._lives:
             count = counts.get(life.seed, 0)
@@ -176,6 +167,7 @@ class Batch:
             row, life = self._first_row[seed], activity.life
             records: list[tuple[int, Record]] = [(0, each) for each in life.events]
             life.events = []
+            records += maintenance_records(activity)
             records += session_records(activity, life.next_session_id(), inputs.setpoint_kpa[:, row])
             yield Stretch(
                 device_id=life.device_id,

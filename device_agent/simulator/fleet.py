@@ -11,19 +11,23 @@ from pathlib import Path
 
 import msgspec
 
+from dermafleet.contracts.channels import Profile
 from dermafleet.errors import SettingError
 from device_agent.clock import Clock, SystemClock, WarpedClock, wall_ms
 from device_agent.drivers import Driver
 from device_agent.drivers.recording import Run, load_runs
 from device_agent.drivers.replay import ReplayDriver
-from device_agent.drivers.sim import Fault, SimDriver
 from device_agent.machine import Machine
 from device_agent.outbox import open_outbox
 from device_agent.outbox_file import FILE_NAME
 from device_agent.recorder import Rates, Recorder
 from device_agent.runner import Runner, wait_until
 from device_agent.settings import Settings
+from device_agent.simulator.clocks import ClockFault, FaultyClock
+from device_agent.simulator.driver import DEFAULT_MODEL, HallDriver, begin_fault, live
+from device_agent.simulator.hall import Guest, Hall
 from device_agent.simulator.oracle import Oracle
+from device_agent.simulator.truth import TruthFile
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +49,21 @@ DEFAULTS = {
 
 
 class MachineSpec(msgspec.Struct, frozen=True):
-    """One machine of the fleet."""
+    """One machine of the fleet.
+
+    Attributes:
+        fault: as in `faults.parse`; a clogging filter without a level grows over ``clog_s`` seconds of pump time.
+        clock: what is wrong with its wall clock.
+    """
 
     device_id: str
     model: str = ""
+    profile: Profile | None = None
+    clinic: str = "zurich"
     seed: int = 1
-    fault: Fault | None = None
+    fault: str | None = None
     clog_s: float = 90.0
+    clock: ClockFault | None = None
 
 
 class FleetSpec(msgspec.Struct, frozen=True):
@@ -63,11 +75,18 @@ class FleetSpec(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """How simulated machines run: ``history_s`` of event time first, ``speed`` times as fast, then as time goes by."""
+    """How simulated machines run: ``history_s`` of event time first, ``speed`` times as fast, then as time goes by.
+
+    Attributes:
+        model: of all machines, instead of what the file says.
+        faults: of every machine, besides what the file says; as in `faults.parse`.
+    """
 
     history_s: float = 0.0
     speed: float = 60.0
     stop_after_s: float | None = None
+    model: str | None = None
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +128,7 @@ def simulate(
     clock: Clock = SystemClock()
     if plan.history_s > 0:
         clock = WarpedClock(start_at=wall_ms() - round(plan.history_s * 1000), speed=plan.speed)
-    drivers: list[Driver] = [
-        SimDriver(m.seed, rate_hz=settings.rate_hz, fault=m.fault, clog_s=m.clog_s) for m in spec.machines
-    ]
+    drivers = _drivers(spec, settings, plan, oracle)
     members = _build(spec, settings, clock, drivers, oracle, sessions=True)
     deadline = time.monotonic() + plan.stop_after_s if plan.stop_after_s is not None else None
     _run(
@@ -120,6 +137,27 @@ def simulate(
         is_over=lambda: deadline is not None and time.monotonic() >= deadline,
         stopping=stopping,
     )
+
+
+def _drivers(spec: FleetSpec, settings: Settings, plan: Simulation, oracle: Path | None) -> list[Driver]:
+    """One hall with all machines, and the driver of each; what is wrong is written beside the oracle."""
+    guests = [
+        Guest(
+            live(m.seed, model=plan.model or m.model or DEFAULT_MODEL, profile=m.profile, clinic=m.clinic),
+            tuple(begin_fault(text, m.clog_s) for text in (*([m.fault] if m.fault else []), *plan.faults)),
+        )
+        for m in spec.machines
+    ]
+    hall = Hall(guests)
+    return [
+        HallDriver(
+            hall,
+            number,
+            rate_hz=settings.rate_hz,
+            truth=TruthFile(oracle, machine.device_id) if oracle else None,
+        )
+        for number, machine in enumerate(spec.machines)
+    ]
 
 
 def replay(
@@ -180,7 +218,12 @@ def _build(
         )
         witness = Oracle(oracle, machine.device_id) if oracle else None
         built = Machine(
-            link, clock=clock, driver=driver, recorder=Recorder(rates, rules), outbox=outbox, confirmed=witness
+            link,
+            clock=clock if machine.clock is None else FaultyClock(clock, machine.clock),
+            driver=driver,
+            recorder=Recorder(rates, rules),
+            outbox=outbox,
+            confirmed=witness,
         )
         return _Member(built, witness)
 

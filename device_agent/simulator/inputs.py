@@ -43,6 +43,7 @@ class Activity:
         length: samples of its telemetry; a power cut makes it shorter than the scripts.
         pump_end: samples until the pump was switched off.
         end: samples until the session was over.
+        maintenance: codes of what was done to the machine before it.
         before: steps of the treatment that are over when the scripts begin.
     """
 
@@ -56,6 +57,7 @@ class Activity:
     length: int
     pump_end: int
     end: int
+    maintenance: tuple[str, ...] = ()
     before: int = 0
 
 

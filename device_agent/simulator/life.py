@@ -1,5 +1,6 @@
 """One simulated machine over its days: what lasts between treatments, and what is wrong with it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -166,6 +167,16 @@ class Life:
                 first = each.onset_s if session == each.onset and each.growing == 0 else 0.0
                 self.since_ms[number] = began_ms + round(first * 1000)
 
+    def suffer(self, more: Iterable[Scheduled]) -> None:
+        """Add faults.
+
+        Raises:
+            SettingError: the model cannot have one of them.
+        """
+        added = tuple(more)
+        faults.check(added, {circuit.component: circuit.architecture for circuit in self.model.circuits})
+        self.schedule += tuple(_with_channel(each, self.channels, self.seed) for each in added)
+
     def truth(self, session: int, pump_s: float) -> tuple[TrueFault, ...]:
         """What is wrong after so much pump time of a treatment."""
         return tuple(
@@ -255,7 +266,7 @@ def begin(plan: Plan, seed: int) -> Life:
         place=_place(plan, chosen, random),
         operators=_operators(plan, model, random),
         circuits=[_new_circuit(plan, circuit, random) for circuit in model.circuits],
-        schedule=tuple(_with_channel(each, channels, random) for each in plan.faults),
+        schedule=tuple(_with_channel(each, channels, seed) for each in plan.faults),
         random=random,
         channels=channels,
         jar_g=model.jar_g * random.uniform(0.5, 0.8),
@@ -291,9 +302,10 @@ def _new_circuit(plan: Plan, circuit: Circuit, random: Generator) -> CircuitLife
     )
 
 
-def _with_channel(each: Scheduled, channels: dict[str, dict[str, str]], random: Generator) -> Scheduled:
+def _with_channel(each: Scheduled, channels: dict[str, dict[str, str]], seed: int) -> Scheduled:
     """A sensor fault needs a channel: draw one that this machine has."""
     if each.kind != "sensor" or each.channel:
         return each
     fitted = [name for name in channels[each.component] if name in faults.DRIFT]
-    return replace(each, channel=fitted[int(random.integers(len(fitted)))])
+    drawn = default_rng(SeedSequence((seed, 2))).integers(len(fitted))
+    return replace(each, channel=fitted[int(drawn)])

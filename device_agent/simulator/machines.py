@@ -59,12 +59,12 @@ class Machines:
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = tuple(rows)
         seeds = [life.seed + (index << 48) for life, index in rows]
-        is_drawn = rows[0][0].plan.is_drawn
+        is_drawn = [life.plan.is_drawn for life, _ in rows]
         self.drawn: list[Machine] = []
         quirks: list[Quirks] = []
-        for (life, index), seed in zip(rows, seeds, strict=True):
+        for (life, index), seed, draws in zip(rows, seeds, is_drawn, strict=True):
             circuit = life.circuits[index].circuit
-            machine, quirk = _draw(circuit, seed, draw.SPREAD if is_drawn else 0.0)
+            machine, quirk = _draw(circuit, seed, draw.SPREAD if draws else 0.0)
             life.circuits[index].weigh(1000 * float(quirk.dust_unit_kg))
             self.drawn.append(machine)
             quirks.append(quirk)
@@ -73,7 +73,7 @@ class Machines:
         # Plant and sensors use no more of a Generator than Streams has.
         feed_noise, sensor_noise = (cast("Generator", streams) for streams in self._streams)
         self.plant = Plant(stacked, len(rows), _stack(quirks), feed_noise)
-        probes = draw.draw_probes(seeds) if is_drawn else PROBES
+        probes = draw.draw_probes(seeds) if any(is_drawn) else PROBES
         self._sensors = Sensors(probes, CHANNELS, len(rows), sensor_noise)
         self._zero()
 
@@ -94,10 +94,17 @@ class Machines:
             streams.restart(numbers)
 
     def measure(self, signals: Signals, inputs: Inputs, activities: Mapping[int, Activity]) -> Readings:
-        """What the sensors say during activities."""
+        """What the sensors say during activities, after the machines have stood for long."""
+        return self.go_on(signals, inputs, activities, settle=True)
+
+    def go_on(
+        self, signals: Signals, inputs: Inputs, activities: Mapping[int, Activity], *, settle: bool = False
+    ) -> Readings:
+        """What the sensors say of the next steps."""
         steps = len(signals["pump_on"])
         true = {**signals, "setpoint_kpa": inputs.setpoint_kpa[:steps], "pump_duty": signals["pump_on"]}
-        self._sensors.settle({name: values[0] for name, values in true.items()})
+        if settle:
+            self._sensors.settle({name: values[0] for name, values in true.items()})
         years = np.array([life.circuits[0].hours / 600 for life, _ in self._rows])
         readings = self._sensors.measure(true, self._faults(activities, steps), years=years)
         return {name: np.ascontiguousarray(values.T) for name, values in readings.items()}
@@ -174,7 +181,7 @@ class _Spoiled:
 def _begin(each: Scheduled, activity: Activity) -> int | None:
     """The step from which a fault is there; None = not during this activity."""
     if activity.purpose == "treatment" and activity.session == each.onset and each.growing == 0:
-        return round(each.onset_s * RATE_HZ)
+        return max(round(each.onset_s * RATE_HZ) - activity.before, 0)
     return 0 if each.level_at(activity.session) is not None else None
 
 

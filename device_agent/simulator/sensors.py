@@ -76,7 +76,7 @@ PROBES: dict[str, Probe] = {
     "filter_dp_kpa": _DROP,
     "exhaust_dp_kpa": _DROP,
     "flow_lpm": Probe(noise=0.1, resolution=1 / 140, low=-228.0, high=239.0, running_noise=0.3),
-    "motor_current_a": Probe(noise=0.002, resolution=0.001, low=-0.05, high=5.2, running_noise=0.0035, lag_s=0.1),
+    "motor_current_a": Probe(noise=0.002, resolution=0.001, low=0.0, high=5.2, running_noise=0.0035, lag_s=0.1),
     "pump_temp_c": Probe(noise=0.1, resolution=0.1, low=-55.0, high=210.0, lag_s=30.0),
     "ambient_temp_c": Probe(noise=0.05, resolution=0.1, low=-55.0, high=150.0, lag_s=30.0),
     "ambient_kpa": Probe(noise=0.001, resolution=0.001, low=30.0, high=125.0),

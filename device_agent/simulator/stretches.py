@@ -14,9 +14,10 @@ from device_agent.simulator.treatment import RATE_HZ, Script, count_strokes
 from device_agent.simulator.truth import TrueFault
 
 PERIOD_MS = 1000 // RATE_HZ
+_PREPARED_BEFORE_MS = 60_000
 _CHECKPOINT_STEPS = 60 * RATE_HZ
-_MODALITY = {"crystal": "CRYSTAL", "diamond": "DIAMOND", "hydra": "HYDRA"}
-_TIPS = {"crystal": "CRYSTAL_STEEL", "diamond": "DIAMOND_MEDIUM", "hydra": "HYDRA_SPIRAL"}
+MODALITY = {"crystal": "CRYSTAL", "diamond": "DIAMOND", "hydra": "HYDRA"}
+TIPS = {"crystal": "CRYSTAL_STEEL", "diamond": "DIAMOND_MEDIUM", "hydra": "HYDRA_SPIRAL"}
 
 Record = Session | Event
 
@@ -88,9 +89,11 @@ def session_records(activity: Activity, session_id: str, setpoints: NDArray[np.f
     return records
 
 
-def maintenance(life: Life, kind: str, at_ms: int) -> Event:
-    """A record of what somebody did to the machine, made at the machine."""
-    return Event(type=MAINTENANCE, **_moment(life, at_ms), data={"type": kind, "component": "main", "vocabulary": 1})
+def maintenance_records(activity: Activity) -> list[tuple[int, Record]]:
+    """What somebody did to the machine before an activity and recorded at the machine."""
+    moment = _moment(activity.life, activity.at_ms - _PREPARED_BEFORE_MS)
+    done = ({"type": kind, "component": "main", "vocabulary": 1} for kind in activity.maintenance)
+    return [(0, Event(type=MAINTENANCE, **moment, data=data)) for data in done]
 
 
 def _moment(life: Life, at_ms: int) -> dict[str, Any]:
@@ -101,8 +104,8 @@ def _facts(activity: Activity) -> dict[str, Any]:
     """Codes of a treatment: what the operator's screen would add."""
     architecture = activity.life.model.circuits[0].architecture
     return {
-        "modality": _MODALITY[architecture],
-        "tip_type": _TIPS[architecture],
+        "modality": MODALITY[architecture],
+        "tip_type": TIPS[architecture],
         "tip_size_mm": activity.tip_mm,
         "abrasive": "AL2O3" if architecture == "crystal" else "NONE",
         "screening_outcome": "PASSED",

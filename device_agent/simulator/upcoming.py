@@ -7,19 +7,17 @@ import numpy as np
 from device_agent.simulator import treatment
 from device_agent.simulator.inputs import Activity
 from device_agent.simulator.life import Life
-from device_agent.simulator.stretches import maintenance
 from device_agent.simulator.treatment import RATE_HZ, Operator, Script
 
-_PREPARED_BEFORE_MS = 60_000
 _TIP_CHANGED = 0.15
 """Share of treatments for which another tip than the operator's usual one is fitted."""
 
 
 def next_treatment(life: Life, at_ms: int) -> Activity:
-    """The next treatment of a machine; what is done to the machine before goes into its events."""
+    """The next treatment of a machine, with what is done to the machine before."""
     session = life.treatments
     life.treatments += 1
-    life.events += [maintenance(life, kind, at_ms - _PREPARED_BEFORE_MS) for kind in life.prepare(session)]
+    prepared = tuple(life.prepare(session))
     operator = life.operator(session)
     pump_s = life.plan.pump_s * life.random.uniform(0.9, 1.1)
     changes = (2, 5) if life.plan.nuisances else (0, 0)
@@ -41,6 +39,7 @@ def next_treatment(life: Life, at_ms: int) -> Activity:
         length=length,
         pump_end=pump_end,
         end=pump_end,
+        maintenance=prepared,
     )
 
 
