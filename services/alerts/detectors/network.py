@@ -46,7 +46,12 @@ HYPOTHESES = (
         "exhaust_clogged", "x clean resistance", (5, 10, 17, 25, 40, 60), 25, _exhaust, rising((8, 2)), prior=2e-3
     ),
     Hypothesis(
-        "return_path_blocked", "x free area", (0.5, 0.35, 0.27, 0.2, 0.15, 0.1), 0.2, _return, falling((0.4, 3))
+        "return_path_blocked",
+        "x free area",
+        (0.45, 0.35, 0.27, 0.2, 0.15, 0.1),
+        0.2,
+        _return,
+        falling((0.5, 2), (0.4, 3)),
     ),
     Hypothesis(
         "feed_blocked",

@@ -94,8 +94,8 @@ def take(
     if compared is None:
         return weighed
     channels = channels_of(normalised, features)
-    gain = _gain(table, compared, state, channels)
-    evidence.add(state.evidence, gain, is_test=compared.is_test)
+    likelier = gain(table, compared, state, channels)
+    evidence.add(state.evidence, likelier, is_test=compared.is_test)
     odds = evidence.total(state.evidence, table)
     odds[~possible(table, channels)] = -np.inf
     names = names_of(table)
@@ -163,7 +163,7 @@ def names_of(table: Signatures) -> list[str]:
     ]
 
 
-def _gain(table: Signatures, compared: Fit, state: State, channels: frozenset[str]) -> Floats:
+def gain(table: Signatures, compared: Fit, state: State, channels: frozenset[str]) -> Floats:
     """(H,) log likelihood ratio of each node to node 0, the filter's load at its best for each."""
     has_dp = "filter_dp_kpa" in channels
     flat = np.array([each is not None and each.replaces_filter for each in table.hypotheses])

@@ -47,6 +47,10 @@ MODEL_ERROR: Mapping[str, float] = {
 SETPOINT_ERROR_KPA = 2.0
 SETPOINT_RANGE_KPA = 10.0
 """How far the regulator may be from its set point: read back, and not read back."""
+SETPOINTS_SET_KPA = (13.0, 46.0)
+"""What operators set, where it is not read back."""
+SETPOINT_SPREAD_KPA, SETPOINT_PENALTY = 6.0, 2.5
+"""Of set points over a machine's sessions, and the most deviations held against an explanation."""
 GAP_SPREAD = 0.8
 """Of the logarithm of the tip's gap in the best-sealed strokes."""
 GAP_PENALTY = 2.0
@@ -87,6 +91,7 @@ class _Rows:
     covariance: Floats
     setpoint_kpa: float | None
     nominal: Floats
+    healthy: Floats
 
 
 def compare(
@@ -141,6 +146,7 @@ def _rows(rows: list[Residual], setpoint_kpa: float | None) -> _Rows:
         covariance,
         setpoint_kpa,
         np.array([each.nominal for each in rows]),
+        np.array([each.healthy for each in rows]),
     )
 
 
@@ -198,6 +204,8 @@ def _contact(table: Signatures, rows: _Rows, ambient_kpa: float, feed: Feed | No
     covariance = _at_vacuum_covariance(rows, slope, off.shape[-1])
     off = off @ _whitening(covariance)
     extra = [np.broadcast_to(_GAP_COLUMN, off.shape[:-1])]
+    if rows.setpoint_kpa is None:
+        extra.append(_unusual(table, point))
     if feed is not None:
         column = signatures.CONTACT.index(FEED)
         error = np.hypot(feed.error, MODEL_ERROR[FEED])
@@ -228,6 +236,8 @@ class _Point:
 def _point(table: Signatures, rows: _Rows, ambient_kpa: float) -> _Point:
     inlet = rows.names.index("vacuum_inlet_kpa")
     floor, nominal = FLOORS["vacuum_inlet_kpa"], float(rows.nominal[inlet])
+    if rows.setpoint_kpa is None:  # what is normal for this machine is then mostly how its operators set it
+        nominal = (nominal + floor) * float(np.exp(rows.healthy[inlet])) - floor
     usual = nominal / ambient_kpa
     vacuum = ((nominal + floor) * float(np.exp(rows.residual[inlet])) - floor) / ambient_kpa
     vacuum = float(np.clip(vacuum, VACUA[0], VACUA[-1]))
@@ -257,6 +267,15 @@ def _excess(table: Signatures, rows: _Rows, point: _Point) -> Floats:
     return np.asarray(excess / _pump_flow(table, point.vacuum))
 
 
+def _unusual(table: Signatures, point: _Point) -> Floats:
+    """How far the regulator must be from where this machine's operators usually set it, in deviations, (H, K, G)."""
+    usual = AMBIENT_KPA * point.usual_vacuum + np.array([-SETPOINT_SPREAD_KPA, 0.0, SETPOINT_SPREAD_KPA])
+    high, middle, low = np.interp(usual, SETPOINTS, table.dial) * _choking(point.vacuum)
+    opening = table.opening[:, None, None]
+    spread = np.hypot(opening * (high - low) / 2, MODEL_ERROR[BLEED] * _pump_flow(table, point.vacuum))
+    return np.asarray(np.clip((point.here[..., 0] - opening * middle) / spread, -SETPOINT_PENALTY, SETPOINT_PENALTY))
+
+
 def _excess_slope(table: Signatures, rows: _Rows, point: _Point) -> float:
     """Change of a healthy machine's excess per logarithm of vacuum: an error of the vacuum looks like one."""
     step = 0.02
@@ -269,7 +288,8 @@ def _let_in(table: Signatures, rows: _Rows, point: _Point, vacuum: float) -> tup
     """What the regulator lets in at a vacuum, L/min: at its set point, or at the ends of what operators set."""
     choked = _choking(vacuum)
     if rows.setpoint_kpa is None:
-        return float(table.dial[-1]) * choked, float(table.dial[0]) * choked
+        high, low = np.interp(SETPOINTS_SET_KPA, SETPOINTS, table.dial) * choked
+        return float(low), float(high)
     here = max(float(point.expected[0]), 0.0) * choked / _choking(point.usual_vacuum)
     return here, here
 

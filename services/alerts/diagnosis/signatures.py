@@ -59,7 +59,7 @@ LOADS = 2.0 ** (np.arange(-1, 13) / 2)
 """Filter index, in steps of the square root of 2; below 1 because a clean filter may be better than its type."""
 CLEAN = 1
 """Where `LOADS` is 1."""
-SETPOINTS = np.array([12.0, 20.0, 28.0, 36.0, 45.0])
+SETPOINTS = np.array([12.0, 20.0, 28.0, 36.0, 44.0, 52.0])
 VACUA = np.linspace(0.06, 0.84, 27)
 """Vacuum over ambient pressure."""
 GAPS = np.array([0.1, 0.3, 0.6, 1.0, 1.7, 3.0, 5.5, 10.0])
