@@ -19,7 +19,7 @@ GROWTH = math.log(1.03)
 MAX_BINS = 160
 """Reaches back to 1/110 of the age; what is older says nothing about how a filter ends."""
 RECENT = 5
-"""The limit is reached when the mean of so many values reaches it: one outlier is no end of life."""
+"""Of samples, the limit is reached when the mean of so many reaches it: one outlier is no end of life."""
 
 
 class Curve(msgspec.Struct):
@@ -46,12 +46,13 @@ class Curve(msgspec.Struct):
     highest: float = 0.0
 
 
-def advance(curve: Curve, pumped_s: ArrayLike, ratio: ArrayLike) -> None:
+def advance(curve: Curve, pumped_s: ArrayLike, ratio: ArrayLike, *, values_at_limit: int = RECENT) -> None:
     """Take in further values, in order; changes `curve`. The result does not depend on how they are cut into calls.
 
     Args:
         pumped_s: shape (n,), pumping seconds since the value before, >= 0.
         ratio: shape (n,), NaN = not known: the time counts, the value does not.
+        values_at_limit: how many values, 1 to `RECENT`, must reach the limit in the mean; always the same for a curve.
     """
     steps, ratios = np.atleast_1d(np.asarray(pumped_s, float)), np.atleast_1d(np.asarray(ratio, float))
     if not len(steps):
@@ -60,16 +61,17 @@ def advance(curve: Curve, pumped_s: ArrayLike, ratio: ArrayLike) -> None:
     curve.exposure_s = float(exposure[-1])
     usable = np.isfinite(ratios) & (exposure > 0) & (steps > 0)
     if usable.any():
-        _note_limit(curve, exposure[usable], ratios[usable])
+        _note_limit(curve, exposure[usable], ratios[usable], values_at_limit)
         _fill(curve, exposure[usable], steps[usable], ratios[usable])
 
 
-def _note_limit(curve: Curve, exposure: Floats, ratios: Floats) -> None:
-    values = np.concatenate([curve.recent, ratios])
-    curve.recent = values[-RECENT:].tolist()
-    if len(values) < RECENT:
+def _note_limit(curve: Curve, exposure: Floats, ratios: Floats, count: int) -> None:
+    before = curve.recent[len(curve.recent) - count + 1 :] if count > 1 else []
+    values = np.concatenate([before, ratios])
+    curve.recent = [*curve.recent, *ratios.tolist()][-RECENT:]
+    if len(values) < count:
         return
-    means = np.lib.stride_tricks.sliding_window_view(values, RECENT).mean(axis=1)
+    means = np.lib.stride_tricks.sliding_window_view(values, count).mean(axis=1)
     curve.highest = max(curve.highest, float(means.max()))
     if curve.reached_s is None and (means >= 1).any():
         behind = len(means) - int(np.argmax(means >= 1))

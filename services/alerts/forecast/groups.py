@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.alerts.forecast.life import Life, Load
-from services.alerts.forecast.shape import FEATURES, course_of, cut, features_of
+from services.alerts.forecast.shape import SIGNS, course_of, cut, signs_of
 
 Floats = NDArray[np.float64]
 
@@ -34,8 +34,8 @@ class Groups(msgspec.Struct, frozen=True):
         sizes: per group, how many filters.
         first_age: log of the first age, s.
         counts: per age and group, how many filters had not ended.
-        means: per age and group, the mean shape (FEATURES numbers; empty = none left).
-        inverses: per age, the inverse covariance, FEATURES x FEATURES, row by row.
+        means: per age and group, the mean signs (SIGNS numbers; empty = none left).
+        inverses: per age, the inverse covariance, SIGNS x SIGNS, row by row.
     """
 
     loads: tuple[Load, ...] = ()
@@ -55,10 +55,10 @@ def learn_groups(lives: Sequence[Life]) -> Groups:
     ages = np.arange(first, math.log(max(ends)), AGE_STEP)
     counts, means, inverses = [], [], []
     for age in np.exp(ages):
-        shapes = [_shapes([complete[i] for i in group], float(age)) for group in members]
-        counts.append([len(each) for each in shapes])
-        means.append([each.mean(axis=0).round(5).tolist() if len(each) else [] for each in shapes])
-        inverses.append(_inverse(shapes).ravel().round(5).tolist())
+        signs = [_signs([complete[i] for i in group], float(age)) for group in members]
+        counts.append([len(each) for each in signs])
+        means.append([each.mean(axis=0).round(5).tolist() if len(each) else [] for each in signs])
+        inverses.append(_inverse(signs).ravel().round(5).tolist())
     return Groups(
         loads=tuple(_typical([complete[i].load for i in group]) for group in members),
         sizes=tuple(len(group) for group in members),
@@ -69,20 +69,30 @@ def learn_groups(lives: Sequence[Life]) -> Groups:
     )
 
 
-def resemblance(groups: Groups, shape: Floats, age: float) -> Floats:
-    """Probability of each group for a course of this shape at this age: shape (g,)."""
+def resemblance(groups: Groups, signs: Floats, age: float) -> Floats:
+    """Probability of each group for a course with these signs (SIGNS,) at this age: shape (g,)."""
     i = min(max(round((math.log(age) - groups.first_age) / AGE_STEP), 0), len(groups.counts) - 1)
     while not any(groups.counts[i]) and i > 0:
         i -= 1
-    inverse = np.array(groups.inverses[i]).reshape(FEATURES, FEATURES)
+    inverse = np.array(groups.inverses[i]).reshape(SIGNS, SIGNS)
     score = np.full(len(groups.loads), -np.inf)
     for group, mean in enumerate(groups.means[i]):
         if mean:
-            apart = shape - np.array(mean)
+            apart = signs - np.array(mean)
             score[group] = math.log(groups.counts[i][group]) - float(apart @ inverse @ apart) / 2
     weight = np.exp(score - score.max())
     share: Floats = weight / weight.sum()
     return share
+
+
+def nearest(groups: Groups, load: Load) -> int:
+    """The group of the most similar load, by number."""
+    return min(range(len(groups.loads)), key=lambda i: _apart(groups.loads[i], load))
+
+
+def _apart(a: Load, b: Load) -> tuple[int, float]:
+    differ = sum(a.covariates.get(name) != value for name, value in b.covariates.items())
+    return differ, abs(math.log((a.rate or 1.0) / (b.rate or 1.0)))
 
 
 def _members(lives: Sequence[Life]) -> list[list[int]]:
@@ -106,19 +116,19 @@ def _typical(loads: Sequence[Load]) -> Load:
     return Load(rate, loads[0].covariates)
 
 
-def _shapes(lives: Sequence[Life], age: float) -> Floats:
-    """Shapes at an age of those that had not ended: shape (n, FEATURES)."""
+def _signs(lives: Sequence[Life], age: float) -> Floats:
+    """Signs at an age of those that had not ended: shape (n, SIGNS)."""
     found = []
     for each in lives:
         if age < (each.life_s or 0.0):
-            shape = features_of(*cut(course_of(each.curve), age))
-            if shape is not None:
-                found.append(shape)
-    return np.array(found).reshape(-1, FEATURES)
+            signs = signs_of(*cut(course_of(each.curve), age))
+            if signs is not None:
+                found.append(signs)
+    return np.array(found).reshape(-1, SIGNS)
 
 
 def _inverse(shapes: Sequence[Floats]) -> Floats:
-    apart = np.concatenate([each - each.mean(axis=0) for each in shapes if len(each)] or [np.zeros((0, FEATURES))])
+    apart = np.concatenate([each - each.mean(axis=0) for each in shapes if len(each)] or [np.zeros((0, SIGNS))])
     freedom = max(len(apart) - sum(bool(len(each)) for each in shapes), 1)
-    inverse: Floats = np.linalg.inv(apart.T @ apart / freedom + OWN_SPREAD**2 * np.eye(FEATURES))
+    inverse: Floats = np.linalg.inv(apart.T @ apart / freedom + OWN_SPREAD**2 * np.eye(SIGNS))
     return inverse

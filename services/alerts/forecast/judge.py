@@ -18,6 +18,8 @@ ADVISORY_LEVEL = 0.25
 NEAR_LEVEL = 0.8
 """Service due whatever a forecast says, and without any."""
 LIMIT, TWICE = 1.0, 2.0
+BELOW_LIMIT = 0.95
+"""A level must fall this far to be below the limit again: noise around it is one fault."""
 DUE_SHARE = 0.17
 """Median share of life left from which service is due: time for one visit, and not a filter thrown away half used."""
 DUE_LEVEL = 0.1
@@ -52,8 +54,8 @@ class Standing(msgspec.Struct):
         severity: the opinion last told; None = none yet, 0 = no fault.
         peak: highest level of this filter that held.
         advisory_s, near_s, below_s, fallen_s, low_s: for how long the level has been at or above `ADVISORY_LEVEL`, at
-            or above `NEAR_LEVEL`, below the limit, at or below `OTHER_FILTER` x peak, below `ADVISORY_LEVEL`; None =
-            it is not.
+            or above `NEAR_LEVEL`, below `BELOW_LIMIT`, at or below `OTHER_FILTER` x peak, below `ADVISORY_LEVEL`;
+            None = it is not.
         due_from_s: exposure since when the forecast says due; None = it does not.
         is_due: whether it has said so for long enough.
     """
@@ -74,7 +76,7 @@ def note_level(standing: Standing, level: float, pumped_s: float, patience: Pati
     raising, clearing = patience.raise_s, patience.clear_s
     standing.advisory_s = _timer(standing.advisory_s, pumped_s, raising, runs=level >= ADVISORY_LEVEL)
     standing.near_s = _timer(standing.near_s, pumped_s, raising, runs=level >= NEAR_LEVEL)
-    standing.below_s = _timer(standing.below_s, pumped_s, clearing, runs=level < LIMIT)
+    standing.below_s = _timer(standing.below_s, pumped_s, clearing, runs=level < BELOW_LIMIT)
     standing.low_s = _timer(standing.low_s, pumped_s, clearing, runs=level < ADVISORY_LEVEL)
     has_fallen = standing.peak >= SURE_LEVEL and level <= OTHER_FILTER * standing.peak
     standing.fallen_s = _timer(standing.fallen_s, pumped_s, clearing, runs=has_fallen)

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from services.alerts.forecast.groups import Groups, learn_groups
+from services.alerts.forecast.groups import Groups, learn_groups, nearest
 from services.alerts.forecast.life import Life, Load
 from services.alerts.forecast.regression import Fit, Rows, fit, predict
 from services.alerts.forecast.shape import course_of, cut, features_of
@@ -23,11 +23,19 @@ MIN_COMPLETE = 4
 """With fewer complete filters only their typical life is used."""
 MAX_FILTERS = 100
 """The newest ones: filters and dust change, and learning takes time cubed."""
-AGES = np.linspace(0.06, 0.985, 10)
+AGES = np.array([0.06, 0.15, 0.25, 0.36, 0.48, 0.6, 0.7, 0.8, 0.88, 0.94, 0.985])
 """Shares of a life at which a filter is looked at."""
 PROBABILITIES = np.array([0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98])
-SHARES = np.linspace(0.0, 1.0, 11)
-SHARE_REACH = 0.08
+SHARES = np.array([0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+"""Shares of life left at which errors are described; they shrink fast towards the end."""
+SHARE_REACH, RELATIVE_REACH = 0.015, 0.16
+"""How far around a share errors count: a constant and a part of the share."""
+ALIKE = 4
+"""Groups are taken to err alike, as if so many filters had shown it."""
+FEW = 3
+"""Ranges are wider by this over the number of filters: few of them show too little of what may happen."""
+ROUNDS = 3
+"""Of supposing the ends of filters changed early and learning from them."""
 
 
 class Library(msgspec.Struct, frozen=True):
@@ -43,6 +51,7 @@ class Library(msgspec.Struct, frozen=True):
         groups: filters of like load: what to assume where the load is not known.
         errors: shape (len(SHARES), len(PROBABILITIES)): quantiles of remaining life minus its prediction, in typical
             lives, by predicted share of life left; from filters left out of the regression.
+        group_errors: per group, the size of its errors relative to all.
     """
 
     version: int = VERSION
@@ -61,6 +70,7 @@ class Library(msgspec.Struct, frozen=True):
     weights: list[float] = []
     groups: Groups = Groups()
     errors: list[list[float]] = []
+    group_errors: tuple[float, ...] = ()
 
 
 def learn(lives: Sequence[Life], learned_until: datetime | None = None) -> Library:
@@ -83,14 +93,18 @@ def learn(lives: Sequence[Life], learned_until: datetime | None = None) -> Libra
         return library
     seen = _rows(library, complete, [each.life_s or 0.0 for each in complete], np.zeros(len(complete)))
     first = fit(seen)
-    errors = _error_quantiles(seen, first, library)
-    if censored:
+    groups = learn_groups(complete)
+    of_group = np.array([nearest(groups, each.load) for each in complete])[seen.unit]
+    errors, sizes = _errors(seen, first, of_group)
+    for _ in range(ROUNDS if censored else 0):
         ends_s, doubts = _supposed_ends(library, first, errors, censored)
         supposed = _rows(library, censored, ends_s, doubts, first_unit=len(complete))
-        both = _joined(seen, supposed)
-        first = fit(both)
-        errors = _error_quantiles(seen, first, library)
-    return _with_fit(library, first, errors, complete)
+        first = fit(_joined(seen, supposed))
+        errors, sizes = _errors(seen, first, of_group)
+    fitted = _with_fit(library, first)
+    return msgspec.structs.replace(
+        fitted, groups=groups, errors=np.round(errors, 6).tolist(), group_errors=tuple(np.round(sizes, 4).tolist())
+    )
 
 
 def vector_of(library: Library, shape: Floats, age: float, load: Load) -> Floats:
@@ -171,21 +185,33 @@ def _supposed_ends(library: Library, found: Fit, errors: Floats, lives: Sequence
     return ends, np.array(doubts)
 
 
-def _error_quantiles(rows: Rows, found: Fit, library: Library) -> Floats:
-    """Quantiles of the errors of left-out predictions around each share of life left."""
+def _errors(rows: Rows, found: Fit, of_group: NDArray[np.int_]) -> tuple[Floats, Floats]:
+    """Errors of left-out predictions: quantiles around each share of life left, and their size per group.
+
+    The quantiles are of errors over the size of their group: shapes (len(SHARES), len(PROBABILITIES)) and (g,).
+    """
     predicted = np.maximum(found.left_out[: len(rows.remaining)], 0)
     share = predicted / (predicted + np.maximum(rows.features[:, 0], 1e-9))
     errors = rows.remaining - predicted
+    typical = float(np.abs(errors).mean()) or 1.0
+    sizes = np.empty(of_group.max() + 1)
+    for group in range(len(sizes)):
+        own = of_group == group
+        filters = len(np.unique(rows.unit[own]))
+        size = np.abs(errors[own]).mean() / typical
+        sizes[group] = (filters * size + ALIKE) / (filters + ALIKE)
+    errors = errors / sizes[of_group]
     table = np.empty((len(SHARES), len(PROBABILITIES)))
     order = np.argsort(errors)
     for i, centre in enumerate(SHARES):
-        weight = np.exp(-(((share - centre) / SHARE_REACH) ** 2) / 2)[order] + 1e-6
+        reach = SHARE_REACH + RELATIVE_REACH * centre
+        weight = np.exp(-(((share - centre) / reach) ** 2) / 2)[order] + 1e-6
         level = (np.cumsum(weight) - weight / 2) / weight.sum()
         table[i] = np.interp(PROBABILITIES, level, errors[order])
-    return table
+    return table * (1 + FEW / len(np.unique(rows.unit))), sizes
 
 
-def _with_fit(library: Library, found: Fit, errors: Floats, complete: Sequence[Life]) -> Library:
+def _with_fit(library: Library, found: Fit) -> Library:
     return msgspec.structs.replace(
         library,
         mean=found.mean.tolist(),
@@ -194,6 +220,4 @@ def _with_fit(library: Library, found: Fit, errors: Floats, complete: Sequence[L
         spread=found.spread,
         rows=np.round(found.rows, 5).tolist(),
         weights=found.weights.tolist(),
-        groups=learn_groups(complete),
-        errors=np.round(errors, 6).tolist(),
     )

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.alerts.forecast.curve import Curve
-from services.alerts.forecast.groups import resemblance
+from services.alerts.forecast.groups import nearest, resemblance
 from services.alerts.forecast.library import PROBABILITIES, SHARES, Library, fit_of, vector_of
 from services.alerts.forecast.life import Load
 from services.alerts.forecast.pace import Pace, pumped_s_per_open_day, pumped_s_per_session
 from services.alerts.forecast.regression import predict
-from services.alerts.forecast.shape import FLOOR, course_of, features_of
+from services.alerts.forecast.shape import FLOOR, Course, course_of, features_of, signs_of
 
 Floats = NDArray[np.float64]
 
@@ -132,7 +132,7 @@ def outlook(curve: Curve, library: Library, load: Load) -> Outlook | None:
     prior = _prior(shape, age, library, load)
     if not library.rows:
         return Outlook(prior[None], np.ones(1), "prior")
-    loads, weights = _loads(library, shape, age, load)
+    loads, weights = _loads(library, course, age, load)
     vectors = np.array([vector_of(library, shape, age, each) for each in loads])
     left, distance = predict(fit_of(library), vectors)
     trust = weights * np.exp(-np.maximum(distance - FAR, 0))
@@ -160,13 +160,14 @@ def _cumulative(found: Outlook, at: Floats) -> Floats:
     return total
 
 
-def _loads(library: Library, shape: Floats, age: float, load: Load) -> tuple[list[Load], Floats]:
+def _loads(library: Library, course: Course, age: float, load: Load) -> tuple[list[Load], Floats]:
     """The loads to assume, and their probabilities; a known load and known covariates hold."""
     names = [name for name in library.covariates if name not in load.covariates]
     is_rate_known = load.rate is not None or not library.has_load
     if is_rate_known and not names:
         return [load], np.ones(1)
-    share = resemblance(library.groups, shape, age)
+    signs = signs_of(course, age)
+    share = np.zeros(0) if signs is None else resemblance(library.groups, signs, age)
     found, weights = [], []
     for group, weight in zip(library.groups.loads, share.tolist(), strict=True):
         if weight >= LEAST:
@@ -181,6 +182,7 @@ def _around(library: Library, left: float, load: Load, age: float) -> Floats:
     left = max(left, 0.0)
     share = left / max(left + age * rate / library.life, 1e-9)
     errors = np.array([np.interp(share, SHARES, column) for column in np.array(library.errors).T])
+    errors *= library.group_errors[nearest(library.groups, load)]
     values: Floats = np.maximum.accumulate(np.maximum(left + errors, 0.0)) * library.life / rate
     return values
 

@@ -9,8 +9,8 @@ from services.alerts.forecast.curve import GROWTH, Curve
 
 Floats = NDArray[np.float64]
 
-NEAR, WIDER, LONG = 0.12, 0.25, 0.8
-"""Looks back, as shares of the age: two for the level now, one for how it grew."""
+NEAR, WIDER, MIDDLE, LONG = 0.12, 0.25, 0.6, 0.8
+"""Looks back, as shares of the age: two for the level now, two for how it grew."""
 FLOOR = 0.002
 """Ratio below which a level is sensor noise: keeps logarithms quiet on a clean filter."""
 GROWTH_FLOOR = 0.01
@@ -18,6 +18,9 @@ SLOPE_FLOOR = 0.05
 """Share of the level by which every filter is taken to have grown per its age, at least: a slope may be noise."""
 MIN_BINS = 3
 FEATURES = 4
+SIGNS = FEATURES + 2
+STRAIGHT_SCALE = 20.0
+"""Makes a ratio of 5 % weigh like a log of 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,18 @@ def features_of(course: Course, age: float) -> Floats | None:
             growth,
         ]
     )
+
+
+def signs_of(course: Course, age: float) -> Floats | None:
+    """What tells loads apart at the same age: shape (SIGNS,); None = too little is known.
+
+    The features, and level and growth as they are: early in a life noise adds to the level, so logarithms hide growth.
+    """
+    features = features_of(course, age)
+    if features is None:
+        return None
+    level, slope = _line(course, age, MIDDLE, course.ratio)
+    return np.array([*features, STRAIGHT_SCALE * level, STRAIGHT_SCALE * slope])
 
 
 def _line(course: Course, age: float, look_back: float, values: Floats) -> tuple[float, float]:
