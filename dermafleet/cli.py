@@ -7,9 +7,8 @@ Exit codes: 0 done · 1 it failed, with one line on standard error · 2 a settin
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from enum import StrEnum
 from importlib import import_module, metadata
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from dermafleet.cli_rules import rule
 from dermafleet.errors import DermafleetError, PermanentError, SettingError
+from dermafleet.terminal import AsJson, database, database_url, show, table
 
 if TYPE_CHECKING:
-    import psycopg
-
     from dermafleet.storage.quarantine import Choice
 
 app = typer.Typer(
@@ -40,8 +39,7 @@ app.add_typer(db, name="db")
 app.add_typer(user, name="user")
 app.add_typer(device, name="device")
 app.add_typer(quarantine, name="quarantine")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+app.add_typer(rule, name="rule")
 
 
 def main() -> None:
@@ -146,7 +144,7 @@ def db_upgrade() -> None:
     """Create the schema, or bring it up to date. Harmless when it is."""
     from dermafleet.storage import migrate
 
-    url = _database_url()
+    url = database_url()
     migrate.upgrade(url)
     typer.echo(f"schema {migrate.current(url)}")
 
@@ -156,8 +154,8 @@ def db_current(as_json: AsJson = False) -> None:
     """Print the schema's revision."""
     from dermafleet.storage import migrate
 
-    revision = migrate.current(_database_url())
-    _print({"revision": revision, "newest": migrate.REVISION}, revision or "no schema yet", as_json=as_json)
+    revision = migrate.current(database_url())
+    show({"revision": revision, "newest": migrate.REVISION}, revision or "no schema yet", as_json=as_json)
 
 
 @db.command("wait")
@@ -166,7 +164,7 @@ def db_wait(timeout_s: Annotated[float, typer.Option("--timeout", min=0, help="S
     from dermafleet.storage import migrate
 
     timeout = timedelta(seconds=timeout_s)
-    migrate.wait(_database_url(), database=timeout, schema=timeout)
+    migrate.wait(database_url(), database=timeout, schema=timeout)
 
 
 @db.command("seed")
@@ -174,7 +172,7 @@ def db_seed(devices: Annotated[int, typer.Option(min=1, help="How many machines.
     """Add the demo's clinics, device models and machines where they are not there yet."""
     from dermafleet.embedded import fleet
 
-    with _database() as connection:
+    with database() as connection:
         fleet.plant(connection, fleet.machines(devices, model=fleet.CRYSTAL))
     typer.echo(f"{devices} machines of the demo are registered")
 
@@ -198,7 +196,7 @@ def user_add(
     """Create a user, or give an existing one a new password and role."""
     from dermafleet.storage.accounts import create_user
 
-    with _database() as connection:
+    with database() as connection:
         password = (
             password_file.read().rstrip("\n")
             if password_file
@@ -216,9 +214,9 @@ def device_list(
     """List the registered devices and those that wait for approval."""
     from dermafleet.storage.registry import list_devices
 
-    with _database() as connection:
+    with database() as connection:
         found = [dataclasses.asdict(each) for each in list_devices(connection, state=state)]
-    _print(found, _table(("device_id", "label", "state", "model"), found), as_json=as_json)
+    show(found, table(("device_id", "label", "state", "model"), found), as_json=as_json)
 
 
 @device.command("add")
@@ -230,7 +228,7 @@ def device_add(
     """Register a device before it is first heard of."""
     from dermafleet.storage.registry import add_device
 
-    with _database() as connection:
+    with database() as connection:
         add_device(connection, device_id, label=label, model=model)
     typer.echo(f"device {device_id} is active")
 
@@ -250,7 +248,7 @@ def device_suspend(device_ids: list[str]) -> None:
 def _move(device_ids: Sequence[str], state: str) -> None:
     from dermafleet.storage.registry import set_state
 
-    with _database() as connection:
+    with database() as connection:
         for device_id in device_ids:
             changed = set_state(connection, device_id, "active" if state == "active" else "suspended")
             typer.echo(f"device {device_id} {'is' if changed else 'was already'} {state}")
@@ -274,11 +272,11 @@ def quarantine_list(
     """List what was refused, newest first."""
     from dermafleet.storage.quarantine import list_newest
 
-    with _database() as connection:
+    with database() as connection:
         kept = list_newest(connection, _choice(device_id, reason, older_than_days), limit=limit)
     found = [dataclasses.asdict(each) for each in kept]
     columns = ("received_at", "device_id", "epoch", "seq", "field", "reason", "payload_bytes", "count")
-    _print(found, _table(columns, found), as_json=as_json)
+    show(found, table(columns, found), as_json=as_json)
 
 
 @quarantine.command("drop")
@@ -294,7 +292,7 @@ def quarantine_drop(
     choice = _choice(device_id, reason, older_than_days)
     if everything == (choice != Choice()):
         raise SettingError("say which messages to drop: --device, --reason, --older-than; or --all alone")
-    with _database() as connection:
+    with database() as connection:
         dropped = drop(connection, choice)
     typer.echo(f"{dropped} dropped")
 
@@ -319,7 +317,7 @@ def doctor(as_json: AsJson = False) -> None:
         f"{each.grade:<8}{each.subject}: {each.found}" + (f"  ->  {each.remedy}" if each.remedy else "")
         for each in findings
     ]
-    _print([dataclasses.asdict(each) for each in findings], "\n".join(lines), as_json=as_json)
+    show([dataclasses.asdict(each) for each in findings], "\n".join(lines), as_json=as_json)
     raise typer.Exit(any(each.grade == "missing" for each in findings))
 
 
@@ -336,38 +334,6 @@ def api_schema(
 
 
 # --- Shared by the verbs --------------------------------------------------------------------------------------------
-
-
-def _database_url() -> str:
-    from dermafleet.settings import Settings
-
-    return Settings.load().need_database()
-
-
-@contextmanager
-def _database() -> "Iterator[psycopg.Connection[Any]]":
-    """A connection to a database whose schema fits, for one transaction."""
-    from dermafleet.storage import migrate
-    from dermafleet.storage.engine import connect
-
-    url = _database_url()
-    migrate.check(url)
-    with connect(url, application_name="dermafleet-cli") as connection:
-        yield connection
-
-
-def _print(data: object, text: str, *, as_json: bool) -> None:
-    def plain(value: object) -> str:
-        return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
-
-    typer.echo(json.dumps(data, default=plain) if as_json else text)
-
-
-def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    """Columns padded to their widest value, under their names."""
-    lines = [columns, *([str(row[name]) if row[name] is not None else "-" for name in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    return "\n".join("  ".join(f"{cell:<{widths[i]}}" for i, cell in enumerate(line)).rstrip() for line in lines)
 
 
 def _fail(error: DermafleetError, code: int) -> NoReturn:

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     """A hole in a log blocks its evaluation: named after the first, declared lost after the second."""
     poll_ms: int = Field(200, ge=10)
 
+    backtest_devices: int = Field(500, ge=1)
+    backtest_days: float = Field(92, gt=0)
+    """A rule is tried on a quarter at most: longer, and machines have been serviced and moved in between."""
+    backtest_samples: int = Field(20_000_000, ge=1)
+    """One backtest of so many samples takes some ten minutes; what is left out is told."""
+
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, ge=0, le=65535)
     login_hours: float = Field(12, gt=0)

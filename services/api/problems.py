@@ -142,8 +142,8 @@ async def _on_stored(request: Request, error: Exception) -> Response:
 async def _on_invalid_rule(request: Request, error: Exception) -> Response:
     """A field such as ``rule.models[2]`` is the pointer ``#/models/2``."""
     invalid = cast(InvalidRule, error)
-    path = invalid.field.removeprefix("rule").replace("[", ".").replace("]", "")
-    return _problem(request, _invalid([("#" + path.replace(".", "/"), invalid.reason)]))
+    _, *path = invalid.field.replace("[", ".").replace("]", "").split(".")
+    return _problem(request, _invalid([("/".join(["#", *path]), invalid.reason)]))
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:

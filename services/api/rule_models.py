@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import Field
 
@@ -65,3 +66,20 @@ class Activation(Model):
 
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     """Null = the newest."""
+
+
+class Backtest(Model):
+    """A rule tried, or to be tried, on stored history."""
+
+    id: UUID
+    key: str
+    version: int
+    state: Literal["queued", "running", "done", "failed"]
+    request: dict[str, Any]  # a `dermafleet.contracts.backtests.BacktestRequest`
+    result: dict[str, Any] | None  # a `BacktestResult`
+    """What it would have said; null unless it is done."""
+    reason: str | None
+    """Why it failed."""
+    created_at: datetime
+    created_by: str
+    finished_at: datetime | None

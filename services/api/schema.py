@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from dermafleet.contracts.backtests import BacktestRequest, BacktestResult
 from dermafleet.contracts.rules import Rule
 from services.api import models
 from services.api.auth import COOKIE
@@ -19,7 +20,11 @@ _REF = "#/components/schemas/"
 _UNROUTED: tuple[type[BaseModel], ...] = (models.Problem, models.LiveTelemetry)
 """Models that no route returns as its own: of errors and of the stream."""
 
-_CONTRACTS: dict[tuple[str, str], Any] = {("RuleVersion", "rule"): Rule}
+_CONTRACTS: dict[tuple[str, str], Any] = {
+    ("RuleVersion", "rule"): Rule,
+    ("Backtest", "request"): BacktestRequest,
+    ("Backtest", "result"): BacktestResult | None,
+}
 """Types of `dermafleet.contracts` that are fields of answers: (answer, field) → type."""
 
 

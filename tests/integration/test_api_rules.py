@@ -129,3 +129,16 @@ async def test_rules_are_listed_in_pages_by_key(api: Api) -> None:
     rest = await api.get("/api/v1/rules", limit=2, cursor=first["next_cursor"])
     assert [each["key"] for each in first["data"] + rest["data"]] == ["a", "b", "c"]
     assert rest["next_cursor"] is None
+
+
+async def test_a_backtest_is_ordered_and_looked_at(api: Api) -> None:
+    await post(api, "", HOT)
+    ordered = await post(api, "/pump_hot/backtest", {"days": 7, "devices": ["D-1"]})
+    assert (ordered.status_code, ordered.json()["state"], ordered.json()["result"]) == (202, "queued", None)
+    seen = await api.get(ordered.headers["Location"])
+    assert seen == ordered.json()
+    assert (seen["version"], seen["request"]) == (1, {"days": 7.0, "devices": ["D-1"]})
+    assert (await post(api, "/pump_hot/backtest", {"days": 0})).json()["errors"][0]["pointer"] == "#/days"
+    assert (await post(api, "/pump_hot/backtest", {"version": 3})).status_code == 404
+    other = ordered.headers["Location"].replace("pump_hot", "pump_cold")
+    assert (await api.client.get(other)).status_code == 404

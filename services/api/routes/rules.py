@@ -1,25 +1,27 @@
 """Users' rules: written as drafts, tried on stored history, activated, retired."""
 
 from typing import Annotated, Any, cast
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response, status
 
+from dermafleet.contracts.backtests import BacktestRequest, decode_request
 from dermafleet.contracts.rules import InvalidRule, Rule, decode_rule
+from dermafleet.storage import backtests
 from dermafleet.storage import rules as stored
 from dermafleet.storage.rules import StoredRule
 from services.api import rule_models as models
 from services.api.auth import Editor, caller
 from services.api.context import Read, Write, known_parameters_only
 from services.api.pages import Cursor, Limit, cut, decode_cursor
+from services.api.problems import not_found
 
 router = APIRouter(prefix="/api/v1", tags=["rules"], dependencies=[Depends(caller), Depends(known_parameters_only)])
 
-_BODY: dict[str, Any] = {  # OpenAPI is JSON of no fixed shape
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Rule"}}},
-    }
-}
+
+def _body(schema: str, *, required: bool = True) -> dict[str, Any]:  # OpenAPI is JSON of no fixed shape
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 async def rule_in_body(request: Request) -> Rule:
@@ -63,7 +65,11 @@ async def rule(connection: Read, response: Response, key: str) -> models.RuleDet
 
 
 @router.post(
-    "/rules", summary="Write a rule", operation_id="add_rule", status_code=status.HTTP_201_CREATED, openapi_extra=_BODY
+    "/rules",
+    summary="Write a rule",
+    operation_id="add_rule",
+    status_code=status.HTTP_201_CREATED,
+    openapi_extra=_body("Rule"),
 )
 async def add(connection: Write, who: Editor, response: Response, posted: Posted) -> models.RuleDetail:
     """As a draft: it raises nothing before it is activated. Problem `invalid-request` points to the field."""
@@ -75,7 +81,7 @@ async def add(connection: Write, who: Editor, response: Response, posted: Posted
     summary="Write another version of a rule",
     operation_id="add_rule_version",
     status_code=status.HTTP_201_CREATED,
-    openapi_extra=_BODY,
+    openapi_extra=_body("Rule"),
 )
 async def add_version(
     connection: Write, who: Editor, response: Response, key: str, posted: Posted, expected: Expected
@@ -107,6 +113,39 @@ async def activate(
 async def retire(connection: Write, who: Editor, response: Response, key: str, expected: Expected) -> models.RuleDetail:
     """It judges no more. Its alarms that stand are cleared when their devices are heard of again."""
     return _answer(response, await stored.retire(connection, key, actor=who.account.email, revision=expected))
+
+
+async def backtest_in_body(request: Request) -> BacktestRequest:
+    """What to try a rule on. Raises as `rule_in_body`."""
+    return decode_request(await request.body())
+
+
+@router.post(
+    "/rules/{key}/backtest",
+    summary="Try a rule on stored history",
+    operation_id="start_backtest",
+    status_code=status.HTTP_202_ACCEPTED,
+    openapi_extra=_body("BacktestRequest", required=False),
+)
+async def start_backtest(
+    connection: Write,
+    who: Editor,
+    response: Response,
+    key: str,
+    wanted: Annotated[BacktestRequest, Depends(backtest_in_body)],
+) -> models.Backtest:
+    """Alerts works it off within minutes; the header `Location` says where to look."""
+    job = await backtests.order(connection, key, wanted, actor=who.account.email)
+    response.headers["Location"] = f"/api/v1/rules/{key}/backtest/{job.id}"
+    return models.Backtest.model_validate(job)
+
+
+@router.get("/rules/{key}/backtest/{id}", summary="A backtest and its result", operation_id="get_backtest")
+async def backtest(connection: Read, key: str, id: UUID) -> models.Backtest:
+    job = await backtests.find_job(connection, key, id)
+    if job is None:
+        raise not_found("backtest", id)
+    return models.Backtest.model_validate(job)
 
 
 def _answer(response: Response, row: StoredRule) -> models.RuleDetail:
