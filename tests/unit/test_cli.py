@@ -13,6 +13,7 @@ VERBS = [
     *("db upgrade", "db current", "db wait", "user add"),
     *("device list", "device add", "device approve", "device suspend"),
     *("quarantine list", "quarantine drop"),
+    *("rule list", "rule show", "rule add", "rule activate", "rule retire", "rule backtest"),
 ]
 
 
