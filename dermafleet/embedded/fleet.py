@@ -46,7 +46,7 @@ def _second_circuit(*shared: str) -> dict[str, dict[str, str]]:
 
 CRYSTAL = DeviceModel("crystal-m1", "Crystal M1", "full", _limits(M1, "crystal"))
 DIAMOND_TIP = DeviceModel("diamond", "Diamond D1", "full", _limits(DIAMOND, "diamond"))
-HYDRATING = DeviceModel("hydra", "Hydra H1", "full", _limits(HYDRA, "hydra", jar_g=800.0, canister_g=1000.0))
+HYDRATING = DeviceModel("hydra", "Hydra H1", "full", _limits(HYDRA, "hydra", jar_g=800.0))
 DUO = DeviceModel(
     "crystal-duo",
     "Crystal Duo",
