@@ -103,7 +103,7 @@ class Residual(msgspec.Struct, frozen=True):
         state, channel, setpoint_kpa: which; the set point is None where it is not measured.
         measured, nominal: in the channel's unit; nominal is the type's with a clean filter, in these surroundings.
         healthy: this machine's own deviation from the type, logarithmic; 0 until learned.
-        residual: `expected.transform` of measured over nominal, less ``healthy``.
+        residual: `expected.deviation` of measured over nominal, less ``healthy``.
         error: standard deviation of what is this quantity's alone: sensor, and scatter between sessions.
         shared: effect of each of `expected.SHARED`: unknown of this machine until learned, unmeasured surroundings.
         is_learned: whether ``healthy`` is this machine's.
@@ -221,13 +221,13 @@ def _learn(book: "_Book", rows: Sequence[Row]) -> None:
     row, tip = rows[0], book.tip_of(rows[0])
     if book.find(row.quantity, tip).is_valid:
         return
-    own = float(np.mean([expected.transform(each.channel, each.measured, each.own) for each in rows]))
+    own = sum(expected.deviation(each.channel, each.measured, each.own) for each in rows) / len(rows)
     prior = math.sqrt(sum(effect**2 for effect in row.shared) + row.loose**2 + row.error**2)
     book.learn(row.quantity, tip, own, REPEATABILITY * row.error, accepted=(-LIMIT * prior, LIMIT * prior))
 
 
 def _compare(book: "_Book", row: Row) -> Residual:
-    raw = float(expected.transform(row.channel, row.measured, row.nominal))
+    raw = expected.deviation(row.channel, row.measured, row.nominal)
     learned = book.find(row.quantity, book.tip_of(row))
     if not learned.is_valid:
         return _residual(row, raw, 0.0, row.error, row.shared, is_learned=False)

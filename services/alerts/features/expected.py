@@ -117,6 +117,12 @@ def transform(channel: str, value: Floats | float, nominal_value: Floats | float
     return np.asarray(np.log((np.maximum(value, 0.0) + floor) / (np.maximum(nominal_value, 0.0) + floor)))
 
 
+def deviation(channel: str, value: float, nominal_value: float) -> float:
+    """`transform` of single values."""
+    floor = SENSORS[channel][2]
+    return math.log((max(value, 0.0) + floor) / (max(nominal_value, 0.0) + floor))
+
+
 def rows(features: SessionFeatures, load: float, context: Context) -> list[Row]:
     """Every quantity of a session that can be compared.
 
@@ -221,10 +227,11 @@ def _row(state: State, channel: str, means: Means, points: Floats, vacuum_kpa: F
     """One quantity from the physics' values for it and for the inlet vacuum, shape (`_COUNT`,) each."""
     absolute, relative, floor = SENSORS[channel]
     measured = means[channel]
-    effects = transform(channel, points, points[_NOMINAL])
+    effects = transform(channel, points[:_GAP], points[_NOMINAL])
+    moved: list[float] = effects[_FIRST:].tolist()
     shared = [
-        0.0 if name in SURROUNDINGS and name not in unknown else float(effect)
-        for (name, _), effect in zip(SHARED, effects[_FIRST:_SEAL], strict=True)
+        0.0 if name in SURROUNDINGS and name not in unknown else effect
+        for (name, _), effect in zip(SHARED, moved, strict=False)
     ]
     own = float(points[_LOADED])
     if state == "contact" and "vacuum_inlet_kpa" in means:
@@ -237,7 +244,7 @@ def _row(state: State, channel: str, means: Means, points: Floats, vacuum_kpa: F
         measured=measured,
         nominal=float(points[_NOMINAL]),
         own=own,
-        error=float(np.hypot(absolute, relative * max(measured, 0.0)) / level),
+        error=math.hypot(absolute, relative * max(measured, 0.0)) / level,
         shared=tuple(shared),
-        loose=float(np.hypot(effects[_SEAL], effects[_BLEED])),
+        loose=math.hypot(*moved[len(SHARED) :]),
     )

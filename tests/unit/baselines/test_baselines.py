@@ -1,6 +1,7 @@
 """Baselines: what is normal for this machine, and what is not accepted as normal."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -20,6 +21,14 @@ FULL = expected.CHANNELS["open"]
 MINIMAL = ("vacuum_inlet_kpa",)
 
 
+@cache
+def settled(
+    machine: Machine, state: steady.State, setpoint_kpa: float, ambient_kpa: float, mains_v: float
+) -> steady.Operating:
+    set_ = machine.with_(bleed_m2=nominal.bleed_for(M1, setpoint_kpa))
+    return steady.solve(set_, state, ambient_kpa * 1000, mains_v)
+
+
 def a_session(
     machine: Machine = M1,
     *,
@@ -35,8 +44,7 @@ def a_session(
     known = {"ambient_kpa": ambient_kpa, "mains_v": mains_v} if channels is FULL else {}
 
     def means(state: steady.State, setpoint_kpa: float) -> Means:
-        set_ = machine.with_(bleed_m2=nominal.bleed_for(M1, setpoint_kpa))
-        at = steady.solve(set_, state, ambient_kpa * 1000, mains_v)
+        at = settled(machine, state, setpoint_kpa, ambient_kpa, mains_v)
         told = {"setpoint_kpa": setpoint_kpa} if channels is FULL else {}
         return {name: float(getattr(at, name)) for name in channels} | told
 
