@@ -7,17 +7,18 @@ import msgspec
 import numpy as np
 import pytest
 
+from services.alerts.forecast.curve import Curve
 from services.alerts.forecast.library import Library, learn
 from services.alerts.forecast.life import Life, Load
 from services.alerts.forecast.pace import Pace, take_day
-from services.alerts.forecast.remaining import Usage, forecast, will_cross_within
+from services.alerts.forecast.remaining import Forecast, Usage, forecast, will_cross_within
 from tests.unit.forecast.filters import LIFE_S, changed_early, course, curve_of, earlier
 
 LIBRARY = learn(earlier(24))
 NEW_LIFE_S = LIFE_S * 1.05
 
 
-def _at(share: float, library: Library = LIBRARY, *, life_s: float = NEW_LIFE_S, load: Load | None = None):  # type: ignore[no-untyped-def]
+def _at(share: float, library: Library = LIBRARY, *, life_s: float = NEW_LIFE_S, load: Load | None = None) -> Forecast:
     found = forecast(curve_of(course(life_s=life_s, seed=99), share), library, Usage(load or Load()))
     assert found is not None
     return found
@@ -47,7 +48,7 @@ def test_range_narrows_towards_the_end_and_is_nothing_at_the_limit() -> None:
     assert forecast(_reached(), LIBRARY, Usage()).remaining_s.p90 == 0  # type: ignore[union-attr]
 
 
-def _reached():  # type: ignore[no-untyped-def]
+def _reached() -> Curve:
     values = course()
     return curve_of(np.concatenate([values, np.column_stack([np.full(5, 600.0), np.full(5, 1.05)])]))
 
