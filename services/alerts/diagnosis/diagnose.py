@@ -20,7 +20,7 @@ from services.alerts.detectors import consumables, intake
 from services.alerts.diagnosis import evidence, fit, signatures, verdict
 from services.alerts.diagnosis.evidence import Evidence
 from services.alerts.diagnosis.fit import Feed, Fit, Floats
-from services.alerts.diagnosis.signatures import HEALTHY, LOADS, Signatures
+from services.alerts.diagnosis.signatures import HEALTHY, LOADS, MILD, Signatures
 from services.alerts.diagnosis.verdict import Standing, Verdict
 from services.alerts.features.types import SessionFeatures
 from services.alerts.limits import MAIN
@@ -104,7 +104,7 @@ def take(
     shares = evidence.probabilities(odds, names)
     levels = _levels(table, odds, names)
     severities = {fault: signatures.hypothesis(fault).severity(level) for fault, level in levels.items()}
-    changed = verdict.decide(state.standing, shares, severities, is_test=compared.is_test)
+    changed = verdict.decide(state.standing, shares, severities)
     return [*weighed, *_observations(changed, state, levels, features, origin)]
 
 
@@ -150,15 +150,15 @@ def _explain_by_jar(state: State, names: list[str], odds: Floats) -> None:
     """A jar that is weighed and low explains what it does and is told by its weight; one that is not low does not."""
     is_low = state.weighed.get(consumables.CRYSTALS, 0) >= verdict.CHECK
     for node in [i for i, name in enumerate(names) if name == consumables.CRYSTALS]:
-        names[node] = HEALTHY
+        names[node] = MILD
         if not is_low:
             odds[node] = -np.inf
 
 
 def names_of(table: Signatures) -> list[str]:
-    """(H,) fault of each node; `HEALTHY` where the level is too mild to tell anybody."""
+    """(H,) fault of each node, `MILD` where the level is too mild to tell anybody, `HEALTHY` for node 0."""
     return [
-        each.fault if each is not None and each.severity(level) > 0 else HEALTHY
+        HEALTHY if each is None else each.fault if each.severity(level) > 0 else MILD
         for each, level in zip(table.hypotheses, table.levels.tolist(), strict=True)
     ]
 
@@ -203,7 +203,7 @@ def _levels(table: Signatures, odds: Floats, names: list[str]) -> dict[str, floa
     sums: dict[str, tuple[float, float]] = {}
     top = float(odds.max())
     for name, level, odd in zip(names, table.levels.tolist(), odds.tolist(), strict=True):
-        if name != HEALTHY:
+        if name not in (HEALTHY, MILD):
             weight = float(np.exp(max(odd - top, -600.0)))
             total, moment = sums.get(name, (0.0, 0.0))
             sums[name] = total + weight, moment + weight * level

@@ -16,7 +16,8 @@ KEPT_TEST_DENIAL = 0.7
 """Share of a self-test's evidence *against* a fault that outlives a treatment: a fault may have come since."""
 MOST, MOST_OF_TEST = 10.0, 16.0
 """By how much a single session can make one node likelier than another: none is beyond doubt."""
-MOST_STOCK = 25.0
+MOST_STOCK, LEAST_STOCK = 25.0, -4.0
+"""Bounds of what has added up: months of health must not delay the sight of a sudden fault by more than a session."""
 
 
 class Evidence(msgspec.Struct):
@@ -56,8 +57,10 @@ def add(evidence: Evidence, gain: Floats, *, is_test: bool) -> None:
 def _sum(stock: Floats, gain: Floats, most: float) -> Floats:
     """Both together, no node further behind the best one than allowed, relative to node 0 again."""
     total = stock + np.maximum(gain - gain.max(), -most)
-    total = np.maximum(total - total.max(), -MOST_STOCK)
-    return np.asarray(total - total[0])
+    relative = total - total[0]
+    relative -= max(float(relative.max()) - MOST_STOCK, 0.0)
+    relative[0] = 0.0
+    return np.asarray(np.maximum(relative, LEAST_STOCK))
 
 
 def total(evidence: Evidence, table: Signatures) -> Floats:

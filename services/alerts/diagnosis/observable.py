@@ -16,7 +16,7 @@ from services.alerts.baselines import Normalised, Residual
 from services.alerts.detectors import consumables, intake
 from services.alerts.diagnosis import diagnose, evidence, fit, signatures, verdict
 from services.alerts.diagnosis.hypothesis import Channels, Hypothesis
-from services.alerts.diagnosis.signatures import AMBIENT_KPA, HEALTHY, MAINS_V, Floats, Signatures
+from services.alerts.diagnosis.signatures import AMBIENT_KPA, MAINS_V, Floats, Signatures
 from services.alerts.features.expected import CHANNELS, LEAK_DOWN, PUMP_DOWN, SENSORS, transform
 from services.alerts.features.expected import State as Name
 from services.alerts.limits import Architecture
@@ -74,12 +74,10 @@ def _sight(
     if hypothesis.mains(hypothesis.medium) != 1.0 and "mains_v" in channels:
         return Sight(True)
     shares = _shares(table, architecture, hypothesis, channels, has_self_test)
-    if 1 - shares.get(HEALTHY, 0.0) < verdict.CERTAIN:
+    if not verdict.is_certain(shares):
         tested = "" if has_self_test else " without a self-test"
         return Sight(False, f"cannot be told from a healthy machine with these sensors{tested}")
-    best = max(share for fault, share in shares.items() if fault != HEALTHY)
-    rivals = {fault for fault, share in shares.items() if fault != HEALTHY and share >= verdict.RIVAL * best}
-    return Sight(True, "", tuple(sorted(rivals - {hypothesis.fault})))
+    return Sight(True, "", tuple(sorted(verdict.likely(shares).keys() - {hypothesis.fault})))
 
 
 def _shares(
@@ -91,7 +89,9 @@ def _shares(
     gains = {}
     for is_test in (True, False):
         residuals = tuple(_session(machine, hypothesis, channels, is_test=is_test))
-        compared = fit.compare(table, Normalised(residuals, None, None, False, False, (), (), AMBIENT_KPA, MAINS_V, 20.0))
+        compared = fit.compare(
+            table, Normalised(residuals, None, None, False, False, (), (), AMBIENT_KPA, MAINS_V, 20.0)
+        )
         assert compared is not None
         gains[is_test] = diagnose.gain(table, compared, state, channels)
     for _ in range(2):

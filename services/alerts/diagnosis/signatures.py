@@ -26,6 +26,8 @@ Floats = NDArray[np.float64]
 
 HEALTHY = ""
 """Fault of node 0."""
+MILD = "mild"
+"""Stands for every fault at a level too mild to tell anybody."""
 
 ALL: tuple[Hypothesis, ...] = (
     *network.HYPOTHESES,

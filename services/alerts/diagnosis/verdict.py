@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from services.alerts.diagnosis.signatures import HEALTHY
+from services.alerts.diagnosis.signatures import HEALTHY, MILD
 
-CERTAIN = 0.99
-"""Probability of any fault from which it counts as seen."""
+CERTAIN, HARDLY_HEALTHY = 0.8, 0.01
+"""Something is seen where a fault worth telling has this probability, and a machine without any no more than that. One
+treatment alone cannot say so much (`evidence.MOST`), a self-test can."""
 CLEARED = 0.3
 """Below this probability of any fault the told one is gone."""
-SESSIONS_TO_RAISE = 2
+SESSIONS_TO_CALM = 2
+"""Sessions in a row that must agree on a lower severity."""
 RIVAL = 0.05
 """A fault at least this likely relative to the best still fits: chi-square within 6."""
 BETTER = 4.0
@@ -28,14 +30,12 @@ class Standing(msgspec.Struct):
         fault: named; "" = none.
         severity: as told.
         rivals: faults told beside it.
-        seen: sessions in a row in which some fault was certain.
         milder: sessions in a row in which the named fault was milder than told.
     """
 
     fault: str = ""
     severity: int = 0
     rivals: list[str] = []
-    seen: int = 0
     milder: int = 0
 
 
@@ -57,42 +57,51 @@ class Verdict:
     candidates: Mapping[str, float] = field(default_factory=dict)
 
 
-def decide(standing: Standing, shares: Mapping[str, float], severities: Mapping[str, int], *, is_test: bool) -> Verdict:
+def is_certain(shares: Mapping[str, float]) -> bool:
+    """Whether a fault worth telling is there, whatever its name."""
+    return _present(shares) >= CERTAIN and shares.get(HEALTHY, 0.0) <= HARDLY_HEALTHY
+
+
+def likely(shares: Mapping[str, float]) -> dict[str, float]:
+    """The most likely fault and all that fit hardly worse, the likeliest first."""
+    faults = {fault: share for fault, share in shares.items() if fault not in (HEALTHY, MILD)}
+    best = max(faults.values())
+    fitting = [fault for fault, share in faults.items() if share >= RIVAL * best]
+    return {fault: faults[fault] for fault in sorted(fitting, key=lambda fault: -faults[fault])}
+
+
+def decide(standing: Standing, shares: Mapping[str, float], severities: Mapping[str, int]) -> Verdict:
     """Change the opinion where the evidence demands it.
 
     Args:
         standing: changed in place.
-        shares: probability of each fault, and of `HEALTHY`.
+        shares: probability of each fault, of `HEALTHY` and of `MILD`.
         severities: of each fault at its most likely level, 0 to 4.
-        is_test: the session was a self-test, after which one is enough.
     """
-    present = 1 - shares.get(HEALTHY, 0.0)
-    best = max((fault for fault in shares if fault != HEALTHY), key=lambda fault: shares[fault])
-    is_certain = present >= CERTAIN
-    standing.seen = standing.seen + 1 if is_certain else 0
-    gone = ""
-    if standing.fault:
-        is_gone = present < CLEARED
-        is_other = is_certain and shares[best] > BETTER * shares.get(standing.fault, 0.0)
-        if is_gone or is_other:
-            gone, standing.fault = standing.fault, ""
-        if is_gone or not is_other:
-            best = standing.fault
-    elif not (is_certain and (is_test or standing.seen >= SESSIONS_TO_RAISE)):
-        best = ""
-    return _name(standing, best, gone, shares, severities) if best else Verdict(gone)
+    best, now = next(iter(likely(shares))), standing.fault
+    is_gone = _present(shares) < CLEARED
+    if now and not is_gone and (not is_certain(shares) or shares[best] <= BETTER * shares.get(now, 0.0)):
+        return _name(standing, now, "", shares, severities)
+    standing.fault = ""
+    if is_gone or not is_certain(shares):
+        return Verdict(now)
+    return _name(standing, best, now, shares, severities)
+
+
+def _present(shares: Mapping[str, float]) -> float:
+    return 1 - shares.get(HEALTHY, 0.0) - shares.get(MILD, 0.0)
 
 
 def _name(
     standing: Standing, fault: str, gone: str, shares: Mapping[str, float], severities: Mapping[str, int]
 ) -> Verdict:
     confidence = shares[fault]
-    rivals = sorted(name for name in shares if name not in (fault, HEALTHY) and shares[name] >= RIVAL * confidence)
+    rivals = sorted(likely(shares).keys() - {fault})
     severity = max([severities[fault], *(severities[name] for name in rivals)])
     severity = severity if confidence >= SURE else min(severity, CHECK)
     is_new = standing.fault != fault
     standing.milder = 0 if is_new or severity >= standing.severity else standing.milder + 1
-    if not is_new and 0 < standing.milder < SESSIONS_TO_RAISE:
+    if not is_new and 0 < standing.milder < SESSIONS_TO_CALM:
         severity = standing.severity
     if not is_new and severity == standing.severity and rivals == standing.rivals:
         return Verdict(gone)
