@@ -43,13 +43,20 @@ class Bench:
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)
-        self._values: dict[str, list[float]] = {}
+        self._values: dict[str, list[Floats]] = {}
         self._last: dict[str, float] = {}
 
     def run(self, state: str, seconds: float, **faults: float) -> "Bench":
         """Stay in a state of `steady` (or "leak_down") for some time."""
-        for _ in range(round(seconds * 10)):
-            self._step(self._target(state, faults), RISE_S if state in ("contact", "capped") else FALL_S)
+        steps = np.arange(1, round(seconds * 10) + 1)
+        left = np.exp(-0.1 * steps / (RISE_S if state in ("contact", "capped") else FALL_S))
+        for name, target in self._target(state, faults).items():
+            is_slow = name.startswith(("vacuum", "filter", "flow", "exhaust"))
+            begin = self._last.get(name, 0.0) if is_slow else target
+            true = target + (begin - target) * left
+            self._last[name] = float(true[-1])
+            noise = self._random.normal(0, NOISE.get(name, 0.0), len(steps))
+            self._values.setdefault(name, []).append(true + noise + self.zeros.get(name, 0.0))
         return self
 
     def treat(self, strokes: int, contact_s: float = 4.0, lift_s: float = 1.0, **faults: float) -> "Bench":
@@ -63,8 +70,8 @@ class Bench:
         """Everything so far."""
         every = round(10 / self.rate_hz)
         names = [channel.name for channel in fitted(self.profile) if channel.name in self._values]
-        channels = {name: np.array(self._values[name])[::every] for name in names}
-        at_ms = START_MS + 100 * np.arange(len(self._values["pump_on"]))[::every]
+        channels = {name: np.concatenate(self._values[name])[::every] for name in names}
+        at_ms = START_MS + 100 * np.arange(sum(map(len, self._values["pump_on"])))[::every]
         return Block("e1", 1, boot, 1_000, at_ms, channels)
 
     def _target(self, state: str, faults: Mapping[str, float]) -> dict[str, float]:
@@ -81,15 +88,6 @@ class Bench:
         values = {name: float(getattr(at, name)) for name in NOISE if hasattr(at, name)}
         values |= {"pump_on": float(state != "off"), "ambient_kpa": self.ambient_kpa, "mains_v": self.mains_v}
         return values | {"pump_temp_c": 40.0, "ambient_temp_c": 20.0, "setpoint_kpa": self.setpoint_kpa}
-
-    def _step(self, target: Mapping[str, float], tau_s: float) -> None:
-        share = 1 - np.exp(-0.1 / tau_s)
-        for name, value in target.items():
-            slow = name.startswith(("vacuum", "filter", "flow", "exhaust"))
-            last = self._last.get(name, 0.0 if slow else value)
-            self._last[name] = last + share * (value - last) if slow else value
-            noise = self._random.normal(0, NOISE[name]) if NOISE.get(name) else 0.0
-            self._values.setdefault(name, []).append(self._last[name] + noise + self.zeros.get(name, 0.0))
 
 
 def cut(block: Block, edges: Sequence[int]) -> list[Block]:
