@@ -31,11 +31,11 @@ NEEDS: Mapping[str, tuple[frozenset[str], ...]] = {
 
 CHECK, FAULTY, STOP = 2, 3, 4
 AMBIGUOUS: Mapping[str, float] = {FAULT: 0.6, "sensor_drift": 0.4}
-RAISE_RATIO = 1.35
-"""Of the measured rise to the usual one; a blocked fan makes it 1.6, and weather, filter and strokes at most 1.15."""
+RAISE_RATIO = 1.2
+"""Of the measured ratio to the usual one: it repeats within 0.03 from session to session of one machine."""
 UNKNOWN_RATIO = 1.6
 """Until the machine is known: makers' spread comes on top."""
-CLEAR_RATIO = 1.2
+CLEAR_RATIO = 1.1
 MIN_RISE_K = 12.0
 """Below it the ratio is noise."""
 HOT_C = 100.0
@@ -44,7 +44,7 @@ HOT_FRAMES = 6
 COOL_FRAMES = 30
 NIGHT_MS = 3 * 3_600_000
 COLD_K = 5.0
-LEARNED_SESSIONS = 3
+LEARNED_SESSIONS = 2
 MAX_SESSIONS = 20
 USUAL = (0.6, 1.5)
 
@@ -56,7 +56,7 @@ TRIPS_WITHIN_MS = 12 * 3_600_000
 RUN_FRAMES = 3
 
 _TEMP, _ROOM, _INLET = ROW["pump_temp_c"], ROW["ambient_temp_c"], ROW["vacuum_inlet_kpa"]
-_CURRENT, _MAINS, _FLOW = ROW["motor_current_a"], ROW["mains_v"], ROW["flow_lpm"]
+_CURRENT, _MAINS = ROW["motor_current_a"], ROW["mains_v"]
 _TAU_MS = M1.thermal_j_per_k * 1000.0
 
 
@@ -70,7 +70,7 @@ class State(msgspec.Struct):
         peak: highest ratio of measured to expected rise since the last pause; 0 = none.
         usual, sessions: mean of such peaks, and of how many.
         hot, cool: consecutive frames above or well below the limit.
-        is_cold_right: the sensors agreed after the last night.
+        is_cold_right: the sensors agreed after the last night, and nothing was as usual since.
         stopped: consecutive frames in which the motor stood though it was told to run; ran: in which it ran before.
         trips: event times of the last trips.
     """
@@ -162,9 +162,11 @@ def _note_heat(state: State, at_ms: int, temp: float, room: float, load: tuple[f
     if (state.expected_k or 0.0) >= MIN_RISE_K:
         state.peak = max(state.peak, ratio)
     limit = RAISE_RATIO * state.usual if state.sessions >= LEARNED_SESSIONS else UNKNOWN_RATIO
-    is_hot = (ratio > limit and (state.expected_k or 0.0) >= MIN_RISE_K) or temp >= HOT_C
+    is_warm = (state.expected_k or 0.0) >= MIN_RISE_K
+    is_hot = (ratio > limit and is_warm) or temp >= HOT_C
     state.hot = state.hot + 1 if is_hot else 0
-    state.cool = state.cool + 1 if ratio < CLEAR_RATIO * state.usual and temp < HOT_C else 0
+    if is_warm:  # before that neither says anything
+        state.cool = state.cool + 1 if ratio < CLEAR_RATIO * state.usual and temp < HOT_C else 0
     _judge(state, is_certain=temp >= HOT_C or state.is_cold_right)
 
 
@@ -193,6 +195,8 @@ def _end_session(state: State) -> None:
     is_suspicious = (
         state.severity or state.hot or state.peak > (RAISE_RATIO * state.usual if state.sessions else UNKNOWN_RATIO)
     )
+    if state.peak and not is_suspicious:
+        state.is_cold_right = False  # a sensor may have moved since the morning
     if state.peak and not is_suspicious and state.sessions < MAX_SESSIONS:
         state.sessions += 1
         state.usual += (min(max(state.peak, USUAL[0]), USUAL[1]) - state.usual) / state.sessions
