@@ -6,6 +6,7 @@ from dermafleet.contracts.channels import Profile
 from dermafleet.contracts.rules import Rule
 from services.alerts.forecast.library import Library
 from services.alerts.limits import Limits
+from services.alerts.tuning import FIRST, Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Context:
         altitude_m: of the site: stands in for `ambient_kpa` where that is not measured.
         rules: users' rules that are active and for this model.
         time_zone: of the site: tells which sessions belong to one day.
+        tuning: the version of the detectors that judges.
         library: what earlier filters of the model taught, as it holds at the event time of the entry.
     """
 
@@ -27,3 +29,4 @@ class Context:
     rules: tuple[Rule, ...] = ()
     time_zone: str = "UTC"
     library: Library = field(default_factory=Library)
+    tuning: Tuning = FIRST

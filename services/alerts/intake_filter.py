@@ -62,7 +62,9 @@ def take_samples(state: State, block: Block, context: Context) -> Findings:
     found, is_rig = Findings(), _is_rig(context)
     library, usage = (context.library, Usage(pace=state.sessions.pace)) if is_rig else (_NO_LIBRARY, _NO_USAGE)
     curve = state.samples.curve
-    changes = filter_clogged.evaluate(state.samples, block, context.limits, library, usage)
+    changes = filter_clogged.evaluate(
+        state.samples, block, context.limits, library, usage, due_share=context.tuning.filter_due_share
+    )
     if is_rig and state.samples.curve is not curve:
         found.lives += _ended(state, curve, OBSERVED)
     if is_rig:
@@ -84,7 +86,8 @@ def take_session(
     if features.filter_index is None or rated is None or features.pump_s <= 0:
         return found
     ratio = features.filter_index / rated
-    judged = sessions.take_session(state.sessions, features.pump_s, ratio, context.library, Load())
+    due_share = context.tuning.filter_due_share
+    judged = sessions.take_session(state.sessions, features.pump_s, ratio, context.library, Load(), due_share=due_share)
     if judged.ended is not None:
         found.lives += _ended(state, judged.ended, OBSERVED)
     _note_time(state, features.started_ms, features.ended_ms)
@@ -148,7 +151,7 @@ def _tell_samples(state: State, opinion: Observation) -> list[Observation]:
     severity = _severity(state)
     if severity == state.told and severity != (opinion.severity or 0):
         return []
-    state.told, state.told_ratio = severity, state.samples.level
+    state.told, state.told_ratio = severity, state.samples.told
     return [replace(opinion, severity=severity or None)]
 
 

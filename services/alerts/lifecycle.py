@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 from dermafleet.storage.alarms import Alarm, Transition
 from services.alerts.observation import Observation
+from services.alerts.tuning import FIRST
 
 _NAMESPACE = uuid.UUID("7b1e0a52-2f0c-5e0e-9b2a-0d5c9a4f6b11")
 """Fixed for ever: alarm ids are derived from it."""
 
-SURE = 0.7
-"""Below this confidence no alarm becomes more severe than *service due*: check first."""
 UNSURE_SEVERITY = 2
+"""No alarm that is not sure becomes more severe than *service due*: check first."""
 NEVER_CAPPED = frozenset({"over_vacuum"})
 """Hazards: waiting until it is certain would be worse than a look for nothing."""
 
@@ -41,9 +41,13 @@ def alarm_id(device_id: str, observation: Observation) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, name)
 
 
-def decide(device_id: str, alarm: Alarm | None, observation: Observation) -> Decision:
-    """What an observation does to the alarm of its fault that is not closed (None: there is none)."""
-    severity = _severity(observation, alarm)
+def decide(device_id: str, alarm: Alarm | None, observation: Observation, *, sure: float = FIRST.sure) -> Decision:
+    """What an observation does to the alarm of its fault that is not closed (None: there is none).
+
+    Args:
+        sure: confidence from which it is.
+    """
+    severity = _severity(observation, alarm, sure)
     if severity is None:
         return _clear(alarm, observation)
     if alarm is None:
@@ -61,10 +65,10 @@ def decide(device_id: str, alarm: Alarm | None, observation: Observation) -> Dec
     return Decision(seen, None, observation.reason)
 
 
-def _severity(observation: Observation, alarm: Alarm | None) -> int | None:
+def _severity(observation: Observation, alarm: Alarm | None, sure: float) -> int | None:
     """What the observation claims, as far as its confidence carries it; what was sure before stays."""
     severity = observation.severity
-    if severity is None or observation.confidence >= SURE or observation.fault in NEVER_CAPPED:
+    if severity is None or observation.confidence >= sure or observation.fault in NEVER_CAPPED:
         return severity
     is_open = alarm is not None and alarm.standing != "cleared"
     return min(severity, max(UNSURE_SEVERITY, alarm.severity if is_open and alarm else 0))

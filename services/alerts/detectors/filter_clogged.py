@@ -38,6 +38,7 @@ from services.alerts.forecast.library import Library
 from services.alerts.forecast.remaining import Forecast, Usage, forecast
 from services.alerts.limits import Limits
 from services.alerts.observation import Block, Floats, Observation, Origin, Value, utc
+from services.alerts.tuning import FIRST
 
 FAULT = "filter_clogged"
 COMPONENT = "main"
@@ -111,7 +112,13 @@ _ANY = Usage()
 
 
 def evaluate(
-    state: State, block: Block, limits: Limits, library: Library = _NONE, usage: Usage = _ANY
+    state: State,
+    block: Block,
+    limits: Limits,
+    library: Library = _NONE,
+    usage: Usage = _ANY,
+    *,
+    due_share: float = FIRST.filter_due_share,
 ) -> list[Observation]:
     """Take in one entry's samples; changes `state`, returns the opinions that changed, oldest first.
 
@@ -131,11 +138,14 @@ def evaluate(
             course.note(_take(state, block, i, float(ratios[i])), float(ratios[i]))
             if course.is_due:
                 course.close()
-                _look(state, library, usage)
-            if is_other_filter(state.standing):
+                _look(state, library, usage, due_share)
+            is_other = is_other_filter(state.standing)
+            if is_other:
                 course.close()
             if _decide(state):
                 changes.append(_observation(state, block, i, limits))
+            if is_other:
+                course = _Course(state)
         state.was_on = runs
     course.close()
     return changes
@@ -220,11 +230,11 @@ def _take(state: State, block: Block, i: int, ratio: float) -> float:
     return min(pause, MAX_PAUSE_MS) / 1000 if state.was_on and is_same_boot else 0.0
 
 
-def _look(state: State, library: Library, usage: Usage) -> None:
+def _look(state: State, library: Library, usage: Usage, due_share: float) -> None:
     exposure_s = state.looked_s = state.curve.exposure_s
     state.forecast = forecast(state.curve, library, usage)
     if state.forecast is not None and state.forecast.basis == "library":
-        note_share(state.standing, state.forecast.share_left, exposure_s, state.level)
+        note_share(state.standing, state.forecast.share_left, exposure_s, state.level, due_share=due_share)
 
 
 def _decide(state: State) -> bool:

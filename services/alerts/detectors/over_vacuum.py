@@ -34,7 +34,6 @@ AMBIGUOUS: Mapping[str, float] = {FAULT: 0.6, "return_path_blocked": 0.4}
 
 STOP = 4
 CHECK = 2
-DELAY_MS = 1000
 CLEAR_MS = 15_000
 HYSTERESIS_KPA = 1.0
 """Feed noise around the limit must not start the second anew."""
@@ -153,7 +152,7 @@ def watch(
         for i, values in enumerate(zip(*(column[first:].tolist() for column in columns), strict=True), start=first):
             sample = _Sample(*values)
             before = state.severity
-            _take(state, sample, is_told=is_self_test is not None)
+            _take(state, sample, is_told=is_self_test is not None, delay_ms=context.tuning.over_vacuum_delay_ms)
             if state.severity != before:
                 changes.append(_observation(state, block, i, sample, component))
     _remember(state, up, setpoint, pump)
@@ -272,7 +271,7 @@ def _remember(state: State, up: NDArray[np.int64], setpoint: Floats, pump: Float
     state.up_ms = int(up[-1])
 
 
-def _take(state: State, sample: _Sample, *, is_told: bool) -> None:
+def _take(state: State, sample: _Sample, *, is_told: bool, delay_ms: int) -> None:
     """Move on by one sample; `state.severity` is the opinion after it."""
     if math.isnan(sample.vacuum):
         return
@@ -288,7 +287,7 @@ def _take(state: State, sample: _Sample, *, is_told: bool) -> None:
         run = Run(sample.up_ms, sample.vacuum, sample.vacuum, sample.vacuum)
     state.run = run
     _extend(run, sample, pause)
-    if sample.up_ms - run.since_ms < DELAY_MS or _is_following(run, sample) or _is_capped(run, sample, is_told=is_told):
+    if sample.up_ms - run.since_ms < delay_ms or _is_following(run, sample) or _is_capped(run, sample, is_told=is_told):
         return
     if sample.is_handpiece:
         state.severity = STOP

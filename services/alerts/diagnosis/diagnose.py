@@ -104,7 +104,7 @@ def take(
     shares = evidence.probabilities(odds, names)
     levels = _levels(table, odds, names)
     severities = {fault: signatures.hypothesis(fault).severity(level) for fault, level in levels.items()}
-    changed = verdict.decide(state.standing, shares, severities)
+    changed = verdict.decide(state.standing, shares, severities, certain=context.tuning.diagnosis_certain)
     return [*weighed, *_observations(changed, state, levels, features, origin)]
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from services.alerts.diagnosis.signatures import HEALTHY, MILD
+from services.alerts.tuning import FIRST
 
-CERTAIN, HARDLY_HEALTHY = 0.8, 0.01
-"""Something is seen where a fault worth telling has this probability, and a machine without any no more than that. One
-treatment alone cannot say so much (`evidence.MOST`), a self-test can."""
+HARDLY_HEALTHY = 0.01
+"""Something is seen where a fault worth telling is certain (`Tuning.diagnosis_certain`), and a machine without any no
+more likely than this. One treatment alone cannot say so much (`evidence.MOST`), a self-test can."""
 CLEARED = 0.3
 """Below this probability of any fault the told one is gone."""
 SESSIONS_TO_CALM = 2
@@ -57,9 +58,9 @@ class Verdict:
     candidates: Mapping[str, float] = field(default_factory=dict)
 
 
-def is_certain(shares: Mapping[str, float]) -> bool:
+def is_certain(shares: Mapping[str, float], *, certain: float = FIRST.diagnosis_certain) -> bool:
     """Whether a fault worth telling is there, whatever its name."""
-    return _present(shares) >= CERTAIN and shares.get(HEALTHY, 0.0) <= HARDLY_HEALTHY
+    return _present(shares) >= certain and shares.get(HEALTHY, 0.0) <= HARDLY_HEALTHY
 
 
 def likely(shares: Mapping[str, float]) -> dict[str, float]:
@@ -70,20 +71,28 @@ def likely(shares: Mapping[str, float]) -> dict[str, float]:
     return {fault: faults[fault] for fault in sorted(fitting, key=lambda fault: -faults[fault])}
 
 
-def decide(standing: Standing, shares: Mapping[str, float], severities: Mapping[str, int]) -> Verdict:
+def decide(
+    standing: Standing,
+    shares: Mapping[str, float],
+    severities: Mapping[str, int],
+    *,
+    certain: float = FIRST.diagnosis_certain,
+) -> Verdict:
     """Change the opinion where the evidence demands it.
 
     Args:
         standing: changed in place.
         shares: probability of each fault, of `HEALTHY` and of `MILD`.
         severities: of each fault at its most likely level, 0 to 4.
+        certain: probability of any fault from which it is told.
     """
+    is_told = is_certain(shares, certain=certain)
     best, now = next(iter(likely(shares))), standing.fault
     is_gone = _present(shares) < CLEARED
-    if now and not is_gone and (not is_certain(shares) or shares[best] <= BETTER * shares.get(now, 0.0)):
+    if now and not is_gone and (not is_told or shares[best] <= BETTER * shares.get(now, 0.0)):
         return _name(standing, now, "", shares, severities)
     standing.fault = ""
-    if is_gone or not is_certain(shares):
+    if is_gone or not is_told:
         return Verdict(now)
     return _name(standing, best, now, shares, severities)
 

@@ -20,12 +20,10 @@ NEAR_LEVEL = 0.8
 LIMIT, TWICE = 1.0, 2.0
 BELOW_LIMIT = 0.95
 """A level must fall this far to be below the limit again: noise around it is one fault."""
-DUE_SHARE = 0.17
-"""Median share of life left from which service is due: time for one visit, and not a filter thrown away half used."""
 DUE_LEVEL = 0.1
 """A filter this clean is not due: a forecast may be wrong about an unusual filter, a drop this small is harmless."""
 DUE_SPAN = 0.02
-"""A share of its life that a filter's forecast must have stayed below `DUE_SHARE`: one forecast may be a whim."""
+"""A share of its life for which a filter's forecast must have said that it is due: one forecast may be a whim."""
 OTHER_FILTER = 0.5
 """A level this far below the highest one tells of another filter, or a cleaned one (domain §3.4)."""
 SURE_LEVEL = 0.15
@@ -84,9 +82,9 @@ def note_level(standing: Standing, level: float, pumped_s: float, patience: Pati
         standing.peak = level
 
 
-def note_share(standing: Standing, share_left: float, exposure_s: float, level: float) -> None:
-    """Take in a new forecast's median share of life left, made at this exposure."""
-    if share_left > DUE_SHARE or level < DUE_LEVEL:
+def note_share(standing: Standing, share_left: float, exposure_s: float, level: float, *, due_share: float) -> None:
+    """Take in a new forecast's median share of life left, made at this exposure; it is due from ``due_share`` on."""
+    if share_left > due_share or level < DUE_LEVEL:
         standing.due_from_s = None
     elif standing.due_from_s is None:
         standing.due_from_s = exposure_s

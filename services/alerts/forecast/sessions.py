@@ -21,6 +21,7 @@ from services.alerts.forecast.library import Library
 from services.alerts.forecast.life import Load
 from services.alerts.forecast.pace import Pace, take_day
 from services.alerts.forecast.remaining import Forecast, Usage, forecast, will_cross_within
+from services.alerts.tuning import FIRST
 
 WARN_PROBABILITY = 0.3
 """Of crossing the limit on the next opening day, from which on the evening warning is given.
@@ -64,12 +65,21 @@ class Judgement:
     evening_probability: float | None
 
 
-def take_session(state: State, pumped_s: float, ratio: float, library: Library, load: Load) -> Judgement:
+def take_session(
+    state: State,
+    pumped_s: float,
+    ratio: float,
+    library: Library,
+    load: Load,
+    *,
+    due_share: float = FIRST.filter_due_share,
+) -> Judgement:
     """Take in one finished session; changes ``state``.
 
     Args:
         pumped_s: pumping seconds of the session, > 0.
         ratio: filter resistance / rated limit, median of the session (M1: filter index / 20).
+        due_share: share of life left from which service is due.
     """
     before = state.standing.severity
     note_level(state.standing, ratio, pumped_s, SESSIONS)
@@ -82,7 +92,7 @@ def take_session(state: State, pumped_s: float, ratio: float, library: Library, 
     usage = Usage(load, state.pace)
     found = forecast(state.curve, library, usage)
     if found is not None and found.basis == "library":
-        note_share(state.standing, found.share_left, state.curve.exposure_s, ratio)
+        note_share(state.standing, found.share_left, state.curve.exposure_s, ratio, due_share=due_share)
     judge(state.standing, ratio, SESSIONS)
     return Judgement(
         severity=state.standing.severity,

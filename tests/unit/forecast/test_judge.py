@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from services.alerts.forecast.curve import Curve, advance
-from services.alerts.forecast.judge import DUE_SHARE, SAMPLES, Standing, judge, note_level, note_share
+from services.alerts.forecast.judge import SAMPLES, Standing, judge, note_level, note_share
 from services.alerts.forecast.library import Library, learn
 from services.alerts.forecast.life import Life, Load
 from services.alerts.forecast.sessions import WARN_PROBABILITY, State, note_day, replaced, take_session
+from services.alerts.tuning import FIRST
 
 SESSION_S = 1500.0
+DUE_SHARE = FIRST.filter_due_share
 
 
 def _sessions(seed: int, *, up_to: float = 2.2) -> list[float]:
@@ -52,18 +54,18 @@ def test_service_is_due_with_a_tenth_to_three_tenths_of_the_life_left() -> None:
 
 def test_one_forecast_alone_is_a_whim() -> None:
     standing = Standing()
-    note_share(standing, DUE_SHARE / 2, 1000.0, 0.5)
-    note_share(standing, DUE_SHARE * 2, 1030.0, 0.5)
-    note_share(standing, DUE_SHARE / 2, 1060.0, 0.5)
+    note_share(standing, DUE_SHARE / 2, 1000.0, 0.5, due_share=DUE_SHARE)
+    note_share(standing, DUE_SHARE * 2, 1030.0, 0.5, due_share=DUE_SHARE)
+    note_share(standing, DUE_SHARE / 2, 1060.0, 0.5, due_share=DUE_SHARE)
     assert not standing.is_due
-    note_share(standing, DUE_SHARE / 2, 1090.0, 0.5)
+    note_share(standing, DUE_SHARE / 2, 1090.0, 0.5, due_share=DUE_SHARE)
     assert standing.is_due
 
 
 def test_clean_filter_is_not_due_whatever_a_forecast_says() -> None:
     standing = Standing()
     for exposure_s in (1000.0, 1100.0, 1200.0):
-        note_share(standing, 0.0, exposure_s, 0.05)
+        note_share(standing, 0.0, exposure_s, 0.05, due_share=DUE_SHARE)
     assert not standing.is_due
 
 
