@@ -19,6 +19,8 @@ _MARK_BIT = {channel.name: 1 << i for i, channel in enumerate(CHANNELS)}
 MAX_ENTRIES = 500
 MAX_SAMPLES = 20_000
 """About 0.4 s of work: other devices wait no longer than that, and a killed worker loses no more."""
+MAX_JOINED = 1_000
+"""Samples that are shown to the detectors at once: a call costs as much as 50 samples."""
 MAX_PAUSE = timedelta(days=1)
 """Samples are read by a range of event time; entries further apart are read in another step."""
 
@@ -54,6 +56,25 @@ def to_block(epoch: str, entry: Entry, samples: Samples) -> Block:
     if marks.any():
         channels = {name: np.where(marks & _MARK_BIT.get(name, 0), np.nan, values) for name, values in channels.items()}
     return Block(epoch, entry.seq, entry.boot, entry.up_ms, samples.at_ms, channels)
+
+
+def is_seamless(before: Block, after: Block) -> bool:
+    """Whether the samples of two entries are one block: of one boot, by the same clock, in order."""
+    offset = int(before.at_ms[0]) - before.up_ms
+    return (
+        after.epoch == before.epoch
+        and after.boot == before.boot
+        and int(after.at_ms[0]) - after.up_ms == offset
+        and after.at_ms[0] >= before.at_ms[-1]
+        and after.channels.keys() == before.channels.keys()
+    )
+
+
+def join(blocks: Sequence[Block]) -> Block:
+    """Seamless blocks as one, under the name of the first."""
+    first = blocks[0]
+    channels = {name: np.concatenate([block.channels[name] for block in blocks]) for name in first.channels}
+    return replace(first, at_ms=np.concatenate([block.at_ms for block in blocks]), channels=channels)
 
 
 def component_view(block: Block, names: Mapping[str, str]) -> Block:

@@ -16,8 +16,10 @@ from services.alerts import evaluate, holes, lifecycle, metrics, projection
 from services.alerts.context import Context
 from services.alerts.entries import (
     MAX_ENTRIES,
+    MAX_JOINED,
     channels_needed,
     cut_step,
+    is_seamless,
     maintenance_in,
     read_event,
     read_session,
@@ -26,7 +28,7 @@ from services.alerts.entries import (
 from services.alerts.findings import Findings
 from services.alerts.libraries import Libraries
 from services.alerts.limits import decode_limits
-from services.alerts.observation import Observation, Origin, unix_ms, utc
+from services.alerts.observation import Block, Observation, Origin, unix_ms, utc
 from services.alerts.order import Blocked, Idle, Move, Position, Read, find_next
 
 
@@ -65,6 +67,14 @@ async def step(engine: AsyncEngine, device: int, patience: Patience, libraries: 
         async with engine.begin() as connection:
             is_new = await follow.add_device(connection, device, version=evaluate.VERSION)
     return Progress.MOVED if is_new else Progress.NONE
+
+
+def _may_follow(waiting: Sequence[tuple[Entry, Block]], block: Block) -> bool:
+    """Whether a block may be shown together with those that wait."""
+    if not waiting:
+        return True
+    samples = sum(len(each.at_ms) for _, each in waiting)
+    return samples + len(block.at_ms) <= MAX_JOINED and is_seamless(waiting[-1][1], block)
 
 
 class _Step:
@@ -118,19 +128,29 @@ class _Step:
         blocks = [entry for entry in entries if entry.kind == "telemetry"]
         samples = await read_samples(self._connection, device, blocks, channels_needed(context))
         observations: list[Observation] = []
+        waiting: list[tuple[Entry, Block]] = []
         for entry in entries:
-            context = await self._at(context, entry.last_at)
-            if entry.kind == "session":
-                findings = await self._take_session(epoch, entry, context)
+            later = await self._at(context, entry.last_at)
+            block = to_block(epoch, entry, samples[entry.entry]) if entry.entry in samples else None
+            if block is None or later is not context or not _may_follow(waiting, block):
+                observations += await self._flush(waiting, context)
+            context = later
+            if block is not None:
+                waiting.append((entry, block))
+            elif entry.kind == "session":
+                observations += await self._store(await self._take_session(epoch, entry, context), entry)
             elif entry.kind == "event":
-                findings = await self._take_event(epoch, entry, context)
-            elif entry.entry in samples:
-                block = to_block(epoch, entry, samples[entry.entry])
-                findings = evaluate.take_block(self._memory, block, context)
-            else:
-                continue
-            observations += findings.observations
-            await self._store(findings, entry.last_at)
+                observations += await self._store(await self._take_event(epoch, entry, context), entry)
+        return observations + await self._flush(waiting, context)
+
+    async def _flush(self, waiting: list[tuple[Entry, Block]], context: Context) -> list[Observation]:
+        """Show the detectors the telemetry entries that wait; none does afterwards."""
+        observations: list[Observation] = []
+        if waiting:
+            self._memory, found = evaluate.take_blocks(self._memory, [block for _, block in waiting], context)
+            for (entry, _), findings in zip(waiting, found, strict=True):
+                observations += await self._store(findings, entry)
+            waiting.clear()
         return observations
 
     def _context(self) -> Context:
@@ -165,15 +185,16 @@ class _Step:
             await condition.save_maintenance(self._connection, device, record)
         return evaluate.take_event(self._memory, body, Origin(epoch, entry.seq), unix_ms(at), context)
 
-    async def _store(self, findings: Findings, at: datetime) -> None:
-        """Write what one entry led to, but for its observations."""
-        connection, device = self._connection, self._claim.device
+    async def _store(self, findings: Findings, entry: Entry) -> list[Observation]:
+        """Write what one entry led to, but for its observations: they are returned."""
+        connection, device, at = self._connection, self._claim.device, entry.last_at
         await condition.save_features(connection, device, projection.feature_rows(findings))
         await condition.save_baselines(connection, device, projection.baseline_rows(findings))
         await condition.save_forecasts(connection, device, projection.forecast_rows(findings))
         await condition.save_observability(connection, device, projection.observability_rows(findings, at))
         if self._claim.model is not None:
             await condition.save_filter_life(connection, device, self._claim.model, projection.life_rows(findings))
+        return findings.observations
 
     async def _move(self, move: Move) -> None:
         claim = self._claim

@@ -111,7 +111,7 @@ def server(database_url: str) -> Iterator[Server]:
 def test_decisions_do_not_depend_on_delivery(server: Server) -> None:
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(cases(), st.data())
     def check(case: Case, data: st.DataObject) -> None:
         server.forget()

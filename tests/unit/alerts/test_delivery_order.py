@@ -10,12 +10,13 @@ import numpy as np
 
 from dermafleet.contracts.envelope import encode
 from dermafleet.contracts.records import Event, Session
+from dermafleet.contracts.telemetry import Telemetry
 from dermafleet.contracts.topics import Topics
 from dermafleet.storage.alarms import Alarm
 from dermafleet.storage.follow import OpenLog
 from services.alerts import evaluate
 from services.alerts.context import Context
-from services.alerts.entries import EventBody
+from services.alerts.entries import EventBody, is_seamless
 from services.alerts.evaluate import Memory
 from services.alerts.findings import Findings
 from services.alerts.lifecycle import decide
@@ -35,14 +36,21 @@ _NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 @dataclass
 class Server:
-    """What ingest and follower know of one device."""
+    """What ingest and follower know of one device.
 
+    Attributes:
+        joins: show seamless blocks to the detectors together, as the follower does on a backlog.
+    """
+
+    joins: bool = False
     ledger: Ledger = field(default_factory=Ledger)
     stored: dict[tuple[str, int], Item] = field(default_factory=dict)
     position: Position = field(default_factory=Position)
     memory: Memory = field(default_factory=Memory)
     alarms: dict[str, Alarm | None] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
+    waiting: list[Block] = field(default_factory=list)
+    joined: int = 0
     read: list[tuple[str, int]] = field(default_factory=list)
     told: list[tuple[object, object]] = field(default_factory=list)
 
@@ -80,29 +88,38 @@ class Server:
             if item is None:
                 continue
             self.read.append((epoch, seq))
-            findings = self._take(item)
-            for kind in ("features", "baselines", "forecasts", "observability"):
-                found = getattr(findings, kind)
-                self.seen[kind] += len(found)
-                self.told.append((kind, found))
-            for observation in findings.observations:
-                decision = decide("D-1", self.alarms.get(observation.fault), observation)
-                self.alarms[observation.fault] = decision.alarm
-                self.told.append((observation, decision))
+            if not isinstance(item.content, Session | Event):
+                block = _block(item, item.content)
+                if self.waiting and not (self.joins and is_seamless(self.waiting[-1], block)):
+                    self._flush()
+                self.waiting.append(block)
+                continue
+            self._flush()
+            self._note(self._take(item, item.content))
+        self._flush()
 
-    def _take(self, item: Item) -> Findings:
+    def _flush(self) -> None:
+        self.joined += len(self.waiting) > 1
+        self.memory, found = evaluate.take_blocks(self.memory, self.waiting, CONTEXT)
+        self.waiting = []
+        for findings in found:
+            self._note(findings)
+
+    def _note(self, findings: Findings) -> None:
+        for kind in ("features", "baselines", "forecasts", "observability"):
+            found = getattr(findings, kind)
+            self.seen[kind] += len(found)
+            self.told.append((kind, found))
+        for observation in findings.observations:
+            decision = decide("D-1", self.alarms.get(observation.fault), observation)
+            self.alarms[observation.fault] = decision.alarm
+            self.told.append((observation, decision))
+
+    def _take(self, item: Item, content: Session | Event) -> Findings:
         origin = Origin(item.epoch, item.seq)
-        match item.content:
-            case Session() as session:
-                return evaluate.take_session(self.memory, session, origin, session.at, CONTEXT)
-            case Event() as event:
-                body = EventBody(event.type, event.data)
-                return evaluate.take_event(self.memory, body, origin, event.at, CONTEXT)
-            case block:
-                channels = {name: np.array(values, dtype=np.float64) for name, values in block.ch.items()}
-                at_ms = block.t0 + np.array(block.dt, dtype=np.int64)
-                taken = Block(item.epoch, item.seq, block.boot, block.up, at_ms, channels)
-                return evaluate.take_block(self.memory, taken, CONTEXT)
+        if isinstance(content, Session):
+            return evaluate.take_session(self.memory, content, origin, content.at, CONTEXT)
+        return evaluate.take_event(self.memory, EventBody(content.type, content.data), origin, content.at, CONTEXT)
 
     def _logs(self) -> list[OpenLog]:
         return [
@@ -126,7 +143,7 @@ def test_decisions_do_not_depend_on_delivery() -> None:
     for seed in range(RUNS):
         random = Random(seed)
         case = make_case(random)
-        in_order = Server()
+        in_order = Server(joins=True)
         in_order.deliver(case.kept, case)
         in_order.deliver(case.late, case)
         in_order.follow()
@@ -141,6 +158,7 @@ def test_decisions_do_not_depend_on_delivery() -> None:
         assert server.position == in_order.position, f"seed {seed}"
         seen["alarms"] += any(server.alarms.values())
         seen["late"] += len(case.late)
+        seen["joined"] += in_order.joined
         for kind in ("features", "forecasts", "observability"):
             seen[kind] += server.seen[kind]
         seen["epochs"] += case.log[-1].epoch != case.log[0].epoch
@@ -161,6 +179,12 @@ def _deliver_at_random(server: Server, case: Case, random: Random) -> None:
     for item in random.sample(case.late, k=len(case.late)):
         server.deliver([item], case)
         server.step()
+
+
+def _block(item: Item, content: Telemetry) -> Block:
+    channels = {name: np.array(values, dtype=np.float64) for name, values in content.ch.items()}
+    at_ms = content.t0 + np.array(content.dt, dtype=np.int64)
+    return Block(item.epoch, item.seq, content.boot, content.up, at_ms, channels)
 
 
 def _decoded(item: Item, low: tuple[str, int]) -> ingest.Entry:
