@@ -215,3 +215,23 @@ def test_state_survives_json_between_any_two_entries() -> None:
             torn.state = msgspec.json.decode(msgspec.json.encode(torn.state), type=State)
     assert torn.seen == whole.seen
     assert torn.state == whole.state
+
+
+@pytest.mark.parametrize("size", [1, 7, 333])
+def test_cut_of_the_log_into_entries_changes_nothing_also_when_the_filter_is_replaced(size: int) -> None:
+    dp = np.concatenate([np.linspace(0.5, 6.0, 900), np.full(800, 0.5), np.linspace(0.5, 3.0, 300)])
+    at = START_MS + np.arange(len(dp), dtype=np.int64) * PERIOD_MS
+    pump = np.where(np.arange(len(dp)) % 400 < 380, 1.0, 0.0)
+    states, told = [], []
+    for step in (len(dp), size):
+        state, seen = State(), []
+        for first in range(0, len(dp), step):
+            part = slice(first, first + step)
+            values = {"filter_dp_kpa": dp[part], "flow_lpm": np.full(len(dp[part]), 30.0), "pump_on": pump[part]}
+            seen += evaluate(state, Block("e", 1, "b", int(at[first]) - START_MS, at[part], values), LIMITS)
+        states.append(msgspec.json.encode(state))
+        told.append([(each.at, each.severity, each.reason, each.confidence, each.detail) for each in seen])
+    assert told[0] == told[1]
+    assert states[0] == states[1]
+    assert [each[1] for each in told[0]][-1] in {None, 1}
+    assert None in [each[1] for each in told[0]][1:]
