@@ -21,7 +21,7 @@ from device_agent.simulator.upcoming import next_treatment
 _AHEAD_STEPS = RATE_HZ
 _MOST_STEPS = 60 * RATE_HZ
 """Computed at once, at least and at most: more is cheaper, but the machines come to it later."""
-_KEPT_CHUNKS = 60
+_KEPT_CHUNKS = 20
 _PAUSE_S = (300.0, 900.0)
 _FIRST_PAUSE_S = (20.0, 240.0)
 _IDLE_AT_FIRST = 1 / 3

@@ -5,7 +5,7 @@ standard names, those of the others begin with the component's name; what the ci
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dermafleet.contracts.channels import Profile, fitted
@@ -71,8 +71,11 @@ class Model:
 CAKE_G = 1000 * float(cake_unit_kg(M1.filter_r1, FILTER_M2, specific_resistance(FINES_M)))
 """50 cm2 of filter and fines of 10 um: 0.47 g."""
 
+_DIAMOND_TIPS = (5.0, 4.8, 5.2)
+"""They differ in grit rather than in their opening, through whose grooves the air comes."""
+
 _CRYSTAL = Circuit(MAIN, M1, "crystal", 0.12, CAKE_G, False, 0.2)
-_DIAMOND = Circuit(MAIN, DIAMOND, "diamond", 0.03, 0.15, True, 0.01)
+_DIAMOND = Circuit(MAIN, DIAMOND, "diamond", 0.03, 0.15, True, 0.01, _DIAMOND_TIPS)
 _HYDRA = Circuit(MAIN, HYDRA, "hydra", 0.004, CAKE_G, False, 0.2)
 
 MODELS: Mapping[str, Model] = {
@@ -83,7 +86,7 @@ MODELS: Mapping[str, Model] = {
         Model("hydra", (_HYDRA,), jar_g=800.0),
         Model(
             "crystal-duo",
-            (_CRYSTAL, Circuit("second", DIAMOND, "diamond", 0.03, 0.15, True, 0.01)),
+            (_CRYSTAL, replace(_DIAMOND, component="second")),
         ),
     )
 }
