@@ -44,9 +44,8 @@ MODEL_ERROR: Mapping[str, float] = {
     FEED: 0.15,
 }
 """Where a real machine leaves the model though nothing is wrong: of the logarithm; of `BLEED` a share of the flow."""
-SETPOINT_ERROR_KPA = 2.0
-SETPOINT_RANGE_KPA = 10.0
-"""How far the regulator may be from its set point: read back, and not read back."""
+SETPOINT_ERROR_KPA, SETPOINT_TEST_KPA, SETPOINT_RANGE_KPA = 2.0, 3.0, 10.0
+"""How far the regulator may be from its set point: read back; at its mark for a self-test; not read back."""
 SETPOINTS_SET_KPA = (13.0, 46.0)
 """What operators set, where it is not read back."""
 SETPOINT_SPREAD_KPA, SETPOINT_PENALTY = 6.0, 2.5
@@ -155,10 +154,14 @@ def _whitening(covariance: Floats) -> Floats:
     return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)).T)
 
 
-def _set_point(rows: _Rows, table: Floats) -> tuple[Floats, Floats]:
-    """A table at the rows' set point, and its slope per kPa times how far the regulator may be from there."""
+def _set_point(rows: _Rows, table: Floats, blind_kpa: float) -> tuple[Floats, Floats]:
+    """A table at the rows' set point, and its slope per kPa times how far the regulator may be from there.
+
+    Args:
+        blind_kpa: how far, where the set point is not read back.
+    """
     setpoint = 40.0 if rows.setpoint_kpa is None else rows.setpoint_kpa
-    spread = SETPOINT_RANGE_KPA if rows.setpoint_kpa is None else SETPOINT_ERROR_KPA
+    spread = blind_kpa if rows.setpoint_kpa is None else SETPOINT_ERROR_KPA
     i = int(np.clip(np.searchsorted(SETPOINTS, setpoint) - 1, 0, len(SETPOINTS) - 2))
     width = SETPOINTS[i + 1] - SETPOINTS[i]
     share = float(np.clip((setpoint - SETPOINTS[i]) / width, -0.5, 1.5))
@@ -168,7 +171,7 @@ def _set_point(rows: _Rows, table: Floats) -> tuple[Floats, Floats]:
 
 def _open(table: Signatures, rows: _Rows) -> Floats:
     columns = [signatures.OPEN.index(name) for name in rows.names]
-    at, slope = _set_point(rows, table.open[..., columns])
+    at, slope = _set_point(rows, table.open[..., columns], SETPOINT_RANGE_KPA)
     moved = slope[0, CLEAN]
     whitening = _whitening(rows.covariance + np.outer(moved, moved))
     off = (at - (at[0, CLEAN] + rows.residual)) @ whitening
@@ -178,14 +181,14 @@ def _open(table: Signatures, rows: _Rows) -> Floats:
 def _capped(table: Signatures, rows: _Rows, ambient_kpa: float, pump_down_to_kpa: float) -> Floats:
     """Tip capped, shape (H,); the time to a vacuum depends on its share of the ambient pressure."""
     columns = [signatures.CAPPED.index(name) for name in rows.names]
-    at, slope = _set_point(rows, table.capped[..., columns])
+    at, slope = _set_point(rows, table.capped[..., columns], SETPOINT_TEST_KPA)
     if "pump_down_s" in rows.names:
         target = pump_down_to_kpa * AMBIENT_KPA / ambient_kpa
         place = float(np.interp(target, PUMP_DOWN_KPA, np.arange(len(PUMP_DOWN_KPA))))
         i = min(int(place), len(PUMP_DOWN_KPA) - 2)
         down = table.pump_down[..., i] + (place - i) * (table.pump_down[..., i + 1] - table.pump_down[..., i])
         column = rows.names.index("pump_down_s")
-        at[:, column], slope[:, column] = _set_point(rows, down)
+        at[:, column], slope[:, column] = _set_point(rows, down, SETPOINT_TEST_KPA)
     whitening = _whitening(rows.covariance + np.outer(slope[0], slope[0]))
     off = (at - (at[0] + rows.residual)) @ whitening
     return np.asarray(np.square(off).sum(axis=-1))

@@ -64,9 +64,9 @@ def _hypotheses(table: Signatures) -> Iterator[Hypothesis]:
 def _sight(
     table: Signatures, architecture: Architecture, hypothesis: Hypothesis, channels: Channels, has_self_test: bool
 ) -> Sight:
-    lacking = [sorted(need - channels) for need in hypothesis.needs if need - channels]
-    if hypothesis.needs and len(lacking) == len(hypothesis.needs):
-        return Sight(False, f"{', '.join(min(lacking, key=len))} is not measured")
+    if hypothesis.needs and not any(need <= channels for need in hypothesis.needs):
+        lacking = sorted(hypothesis.needs[0] - channels)
+        return Sight(False, f"{', '.join(lacking)} is not measured")
     if hypothesis.fault in (consumables.CANISTER, consumables.CRYSTALS):
         return Sight(True)
     if hypothesis.fault == intake.CLOGGED and "filter_dp_kpa" in channels:
