@@ -154,7 +154,7 @@ def _drivers(spec: FleetSpec, settings: Settings, plan: Simulation, oracle: Path
             hall,
             number,
             rate_hz=settings.rate_hz,
-            truth=TruthFile(oracle, machine.device_id) if oracle else None,
+            truth=TruthFile(oracle / "truth", machine.device_id) if oracle else None,
         )
         for number, machine in enumerate(spec.machines)
     ]

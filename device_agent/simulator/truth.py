@@ -33,7 +33,7 @@ class TruthFile:
 
     def __init__(self, folder: Path, device_id: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / f"{device_id}.truth.jsonl").open("ab")
+        self._file = (folder / f"{device_id}.jsonl").open("ab")
         self._last: Sequence[TrueFault] | None = None
 
     def note(self, at_ms: int, faults: Sequence[TrueFault], filter_index: Mapping[str, float]) -> None:

@@ -1,5 +1,7 @@
 """A live simulated machine as the agent reads it."""
 
+import json
+from pathlib import Path
 from statistics import mean
 
 import pytest
@@ -11,6 +13,7 @@ from device_agent.drivers import Sample
 from device_agent.simulator.clocks import FaultyClock
 from device_agent.simulator.driver import CLOGGED_INDEX, HallDriver, alone, begin_fault, live
 from device_agent.simulator.hall import Guest, Hall
+from device_agent.simulator.truth import TruthFile
 from tests.unit.agent.build import FixedClock, instant
 
 
@@ -103,3 +106,15 @@ def test_clocks_can_be_unset_step_and_drift() -> None:
     assert (unset.now().at, unset.now().clock) == (100_000, "unset")
     assert stepped.now() == Instant(right.current.at + 3_600_000, right.current.up, "boot-1", "synced")
     assert drifting.now().at - right.current.at == 20
+
+
+def test_the_truth_is_written_when_it_changes(tmp_path: Path) -> None:
+    hall = Hall([Guest(live(3), (begin_fault("pump_worn@2s", 60.0),))])
+    driver = HallDriver(hall, 0, truth=TruthFile(tmp_path, "D-1"))
+    read(driver, 6)
+    driver.close()
+    first, second = map(json.loads, (tmp_path / "D-1.jsonl").read_text().splitlines())
+    assert first["faults"] == []
+    (fault,) = second["faults"]
+    assert (fault["fault"], fault["level"], fault["component"]) == ("pump_worn", 0.75, "main")
+    assert first["at"] < fault["since_ms"] <= second["at"]
