@@ -7,14 +7,24 @@ from dermafleet.storage.ledger import Connection
 
 EPOCH = "00000000000be9c4"
 
+_NOISE = "sin(12.9898 * k + 78.233 * e.seq + {phase})"
+"""No two samples alike, as from a sensor: one that stands still would be found stuck."""
 _VALUES = {
     "pump_on": "1",
     "vacuum_inlet_kpa": "30 + 5 * sin(k / 7.0)",
-    "ambient_kpa": "101.3",
+    "motor_current_a": "0.6 + 0.02 * noise",
+    "ambient_kpa": "101.3 + 0.02 * noise",
+    "mains_v": "230 + noise",
+    "filter_dp_kpa": "1 + 14 * e.seq / e.most + 0.02 * noise",  # clogs beyond the limit of the demo's model
+    "pump_temp_c": "45 + 0.1 * noise",
+    "ambient_temp_c": "21 + 0.1 * noise",
     "flow_lpm": "30 + sin(k / 5.0)",
-    "filter_dp_kpa": "1 + 14 * e.seq / e.most",  # clogs beyond the limit of the demo's model
+    "vacuum_handpiece_kpa": "28 + 5 * sin(k / 7.0)",
+    "exhaust_dp_kpa": "0.3 + 0.01 * noise",
+    "crystal_jar_g": "300 + noise",
 }
 _COLUMNS = [channel.name for channel in CHANNELS[:12]]
+_EXPRESSIONS = [_VALUES[name].replace("noise", _NOISE.format(phase=i)) for i, name in enumerate(_COLUMNS)]
 
 _ENTRIES = """
 insert into log_entry (device_id, epoch, seq, entry, kind, hash, boot, up, time_source, first_at, last_at, received_at,
@@ -27,7 +37,7 @@ where d.device_id = %(device_id)s
 """
 _SAMPLES = f"""
 insert into telemetry (device_id, event_at, entry, {", ".join(_COLUMNS)})
-select e.device_id, e.first_at + k * %(every)s, e.entry, {", ".join(_VALUES.get(name, "20 + k") for name in _COLUMNS)}
+select e.device_id, e.first_at + k * %(every)s, e.entry, {", ".join(_EXPRESSIONS)}
 from (select *, %(entries)s::float as most from log_entry) e join device d on d.id = e.device_id,
      generate_series(0, %(samples)s - 1) k
 where d.device_id = %(device_id)s
