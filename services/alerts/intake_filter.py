@@ -23,7 +23,6 @@ from services.alerts.findings import FilterForecast, FilterLife, Findings
 from services.alerts.forecast import sessions
 from services.alerts.forecast.curve import Curve
 from services.alerts.forecast.judge import NEAR_LEVEL, OTHER_FILTER, SERVICE_DUE
-from services.alerts.forecast.library import Library
 from services.alerts.forecast.life import Life, Load
 from services.alerts.forecast.remaining import Forecast, Range, Usage
 from services.alerts.forecast.sessions import State as SessionsState
@@ -37,7 +36,6 @@ OBSERVED = "observed"
 TELL_STEP = 0.05
 """An alarm's numbers are renewed when the ratio has moved so far from session to session."""
 _DAY_ZERO = date(1970, 1, 1).toordinal()
-_NO_LIBRARY, _NO_USAGE = Library(), Usage()
 
 
 class State(msgspec.Struct, omit_defaults=True):
@@ -60,7 +58,8 @@ class State(msgspec.Struct, omit_defaults=True):
 def take_samples(state: State, block: Block, context: Context) -> Findings:
     """Take in one entry's samples; changes ``state``."""
     found, is_rig = Findings(), _is_rig(context)
-    library, usage = (context.library, Usage(pace=state.sessions.pace)) if is_rig else (_NO_LIBRARY, _NO_USAGE)
+    library = context.library if is_rig else None  # a treatment machine's filter is forecast by its sessions
+    usage = Usage(pace=state.sessions.pace)
     curve = state.samples.curve
     changes = filter_clogged.evaluate(
         state.samples, block, context.limits, library, usage, due_share=context.tuning.filter_due_share

@@ -115,14 +115,15 @@ def evaluate(
     state: State,
     block: Block,
     limits: Limits,
-    library: Library = _NONE,
+    library: Library | None = _NONE,
     usage: Usage = _ANY,
     *,
     due_share: float = FIRST.filter_due_share,
 ) -> list[Observation]:
     """Take in one entry's samples; changes `state`, returns the opinions that changed, oldest first.
 
-    The result depends only on the entries and their order, not on how they are grouped into calls.
+    Without a library nothing is forecast: the level alone decides. The result depends only on the entries and their
+    order, not on how they are grouped into calls.
     """
     if limits.filter_dp_kpa is None:
         return []
@@ -136,7 +137,7 @@ def evaluate(
             state.coverage += COVERAGE_GAIN * (float(usable[i]) - state.coverage)
         if usable[i]:
             course.note(_take(state, block, i, float(ratios[i])), float(ratios[i]))
-            if course.is_due:
+            if library is not None and course.is_due:
                 course.close()
                 _look(state, library, usage, due_share)
             is_other = is_other_filter(state.standing)
