@@ -45,6 +45,7 @@ class Claim:
         blocked_since: since when newer entries wait for a missing one.
         state: what the detectors remember, as of ``version``; JSON.
         rules: users' active rules, for whatever model; see `dermafleet.storage.rules.decode_rules`.
+        releases: those that have not ended, newest first; see `dermafleet.storage.releases.decode_releases`.
         now: the database's clock.
     """
 
@@ -62,6 +63,7 @@ class Claim:
     blocked_since: datetime | None
     state: str
     rules: str
+    releases: str
     now: datetime
 
 
@@ -148,7 +150,10 @@ _CLAIM = text(
            coalesce(m.limits, '{}') as limits, coalesce(site.altitude_m, 0) as altitude_m,
            coalesce(site.time_zone, 'UTC') as time_zone, s.version, s.epoch, s.seq,
            s.evaluated_until, s.blocked_since, s.state::text as state, clock_timestamp() as now,
-           (select coalesce(jsonb_agg(document order by key), '[]')::text from rule where state = 'active') as rules
+           (select coalesce(jsonb_agg(document order by key), '[]')::text from rule where state = 'active') as rules,
+           (select coalesce(jsonb_agg(jsonb_build_object('version', version, 'mode', mode, 'models', models,
+                                                         'percent', percent) order by id desc), '[]')::text
+            from detector_release where ended_at is null) as releases
     from detector_state s join device d on d.id = s.device_id left join device_model m on m.id = d.model_id
     left join placement p on p.device_id = d.id and p.to_at is null left join site on site.id = p.site_id
     where s.device_id = :device for update of s skip locked

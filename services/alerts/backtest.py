@@ -18,12 +18,12 @@ from dermafleet.storage import backtests, follow
 from dermafleet.storage.blocks import Samples, read_samples
 from dermafleet.storage.engine import translate
 from dermafleet.storage.follow import Entry, OpenLog
-from services.alerts import evaluate
+from services.alerts import replay
 from services.alerts.context import Context
-from services.alerts.entries import MAX_ENTRIES, channels_needed, cut_step, read_event, read_session, to_block
+from services.alerts.entries import MAX_ENTRIES, channels_needed, cut_step
 from services.alerts.evaluate import Memory
 from services.alerts.limits import decode_limits
-from services.alerts.observation import Observation, Origin, unix_ms
+from services.alerts.observation import Observation
 from services.alerts.order import Blocked, Move, Position, Read, find_next
 
 EXAMPLES_OF_DEVICE = 5
@@ -185,20 +185,10 @@ class _Replay:
 
     def take(self, epoch: str, entries: Sequence[Entry], samples: Mapping[int, Samples]) -> None:
         """Show some entries, in order."""
-        memory, context = self._memory, self.context
-        for entry in entries:
-            origin, at_ms = Origin(epoch, entry.seq), unix_ms(entry.first_at)
-            if entry.kind == "session":
-                findings = evaluate.take_session(memory, read_session(entry), origin, at_ms, context)
-            elif entry.kind == "event":
-                findings = evaluate.take_event(memory, read_event(entry), origin, at_ms, context)
-            elif entry.entry in samples:
-                findings = evaluate.take_block(memory, to_block(epoch, entry, samples[entry.entry]), context)
-                self.samples += entry.samples
-            else:
-                continue
-            self.last_at = entry.last_at
-            self._told += [each for each in findings.observations if each.fault == self._fault]
+        self._memory, told = replay.take(self._memory, epoch, entries, samples, self.context)
+        self._told += [each for each in told if each.fault == self._fault]
+        self.samples += sum(entry.samples for entry in entries if entry.entry in samples)
+        self.last_at = entries[-1].last_at
 
     def firings(self) -> list[Firing]:
         """Each time it was raised, with the time it was cleared."""

@@ -70,6 +70,14 @@ def is_seamless(before: Block, after: Block) -> bool:
     )
 
 
+def may_follow(waiting: Sequence[Block], block: Block) -> bool:
+    """Whether a block may be shown together with those that wait."""
+    if not waiting:
+        return True
+    samples = sum(len(each.at_ms) for each in waiting)
+    return samples + len(block.at_ms) <= MAX_JOINED and is_seamless(waiting[-1], block)
+
+
 def join(blocks: Sequence[Block]) -> Block:
     """Seamless blocks as one, under the name of the first."""
     first = blocks[0]

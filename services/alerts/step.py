@@ -7,20 +7,21 @@ from enum import Enum
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from dermafleet.contracts.releases import Mode
 from dermafleet.storage import alarms, condition, follow
 from dermafleet.storage.blocks import read_samples
 from dermafleet.storage.engine import translate
 from dermafleet.storage.follow import Claim, Entry
+from dermafleet.storage.releases import decode_releases
 from dermafleet.storage.rules import decode_rules
 from services.alerts import evaluate, holes, lifecycle, metrics, projection
 from services.alerts.context import Context
 from services.alerts.entries import (
     MAX_ENTRIES,
-    MAX_JOINED,
     channels_needed,
     cut_step,
-    is_seamless,
     maintenance_in,
+    may_follow,
     read_event,
     read_session,
     to_block,
@@ -30,6 +31,8 @@ from services.alerts.libraries import Libraries
 from services.alerts.limits import decode_limits
 from services.alerts.observation import Block, Observation, Origin, unix_ms, utc
 from services.alerts.order import Blocked, Idle, Move, Position, Read, find_next
+from services.alerts.shadow import Shadow, open_shadow
+from services.alerts.tuning import FIRST, Tuning, version_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,6 @@ async def step(engine: AsyncEngine, device: int, patience: Patience, libraries: 
     return Progress.MOVED if is_new else Progress.NONE
 
 
-def _may_follow(waiting: Sequence[tuple[Entry, Block]], block: Block) -> bool:
-    """Whether a block may be shown together with those that wait."""
-    if not waiting:
-        return True
-    samples = sum(len(each.at_ms) for _, each in waiting)
-    return samples + len(block.at_ms) <= MAX_JOINED and is_seamless(waiting[-1][1], block)
-
-
 class _Step:
     """The transaction of one step."""
 
@@ -86,6 +81,8 @@ class _Step:
         self._patience = patience
         self._libraries = libraries
         self._memory = evaluate.recall(claim.state, claim.version)
+        self._tuning = self._version("active") or FIRST
+        self._shadow: Shadow | None = None
 
     async def run(self) -> Progress:
         logs = await follow.read_open_logs(self._connection, self._claim.device)
@@ -109,6 +106,8 @@ class _Step:
         )
         entries = cut_step(found)
         is_all = len(found) < limit and len(entries) == len(found)
+        if (in_shadow := self._version("shadow")) is not None:
+            self._shadow = await open_shadow(self._connection, claim, in_shadow)
         observations = await self._take(read.epoch, entries)
         seq = read.upto if is_all else entries[-1].seq
         if claim.blocked_since is not None:
@@ -118,6 +117,8 @@ class _Step:
         if until is not None and claim.evaluated_until is not None:
             until = max(until, claim.evaluated_until)
         await self._save(Position(read.epoch, seq), until, blocked_since=None)
+        if self._shadow is not None:
+            await self._shadow.save(self._connection, claim.device, until)
         metrics.entries.inc(len(entries))
         metrics.samples.inc(sum(entry.samples for entry in entries))
         return is_all
@@ -132,7 +133,7 @@ class _Step:
         for entry in entries:
             later = await self._at(context, entry.last_at)
             block = to_block(epoch, entry, samples[entry.entry]) if entry.entry in samples else None
-            if block is None or later is not context or not _may_follow(waiting, block):
+            if block is None or later is not context or not may_follow([each for _, each in waiting], block):
                 observations += await self._flush(waiting, context)
             context = later
             if block is not None:
@@ -141,7 +142,10 @@ class _Step:
                 observations += await self._store(await self._take_session(epoch, entry, context), entry)
             elif entry.kind == "event":
                 observations += await self._store(await self._take_event(epoch, entry, context), entry)
-        return observations + await self._flush(waiting, context)
+        observations += await self._flush(waiting, context)
+        if self._shadow is not None:
+            self._shadow.take(epoch, entries, samples, context)
+        return observations
 
     async def _flush(self, waiting: list[tuple[Entry, Block]], context: Context) -> list[Observation]:
         """Show the detectors the telemetry entries that wait; none does afterwards."""
@@ -153,11 +157,23 @@ class _Step:
             waiting.clear()
         return observations
 
+    def _version(self, mode: Mode) -> Tuning | None:
+        """The version of the detectors that is released for this device."""
+        claim = self._claim
+        return version_for(decode_releases(claim.releases), mode, claim.model, claim.device_id)
+
     def _context(self) -> Context:
         """What is known of the device besides its log."""
         claim = self._claim
         rules = tuple(rule for rule in decode_rules(claim.rules) if rule.covers(claim.model))
-        return Context(decode_limits(claim.limits), claim.profile, claim.altitude_m, rules, claim.time_zone)
+        return Context(
+            limits=decode_limits(claim.limits),
+            profile=claim.profile,
+            altitude_m=claim.altitude_m,
+            rules=rules,
+            time_zone=claim.time_zone,
+            tuning=self._tuning,
+        )
 
     async def _at(self, context: Context, at: datetime) -> Context:
         """The same with the library that holds at this event time."""
@@ -242,7 +258,7 @@ class _Step:
         standing = {(alarm.component, alarm.fault): alarm for alarm in stored}
         for observation in observations:
             key = (observation.component, observation.fault)
-            decision = lifecycle.decide(self._claim.device_id, standing.get(key), observation)
+            decision = lifecycle.decide(self._claim.device_id, standing.get(key), observation, sure=self._tuning.sure)
             if decision.alarm is None:
                 continue
             if decision.alarm != standing.get(key):
@@ -260,6 +276,7 @@ class _Step:
             "severity": decision.alarm.severity,
             "confidence": observation.confidence,
             "at_entry": str(observation.origin),
+            "release": self._tuning.version,
             "detail": dict(observation.detail),
             "candidates": dict(observation.candidates),
         }
