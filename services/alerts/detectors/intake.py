@@ -32,7 +32,7 @@ HYPOTHESES = (
         13,
         _clogged,
         rising((5, 1), (10, 2), (20, 3)),
-        prior=5e-3,
+        prior=2e-2,
         replaces_filter=True,
     ),
     Hypothesis(

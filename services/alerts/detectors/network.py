@@ -42,9 +42,7 @@ def _factor(level: Real) -> Real:
 
 
 HYPOTHESES = (
-    Hypothesis(
-        "exhaust_clogged", "x clean resistance", (5, 10, 17, 25, 40, 60), 25, _exhaust, rising((8, 2)), prior=2e-3
-    ),
+    Hypothesis("exhaust_clogged", "x clean resistance", (5, 10, 17, 25, 40, 60), 25, _exhaust, rising((8, 2))),
     Hypothesis(
         "return_path_blocked",
         "x free area",
@@ -62,7 +60,7 @@ HYPOTHESES = (
         falling((0.65, 3)),
         architectures=("crystal", "hydra"),
     ),
-    Hypothesis("leak_dirty_side", "mm", _LEAKS_MM, 1.0, _leak_dirty, _LEAK_SEVERITY, prior=3e-3),
+    Hypothesis("leak_dirty_side", "mm", _LEAKS_MM, 1.0, _leak_dirty, _LEAK_SEVERITY, prior=2e-2),
     Hypothesis("leak_clean_side", "mm", _LEAKS_MM, 1.0, _leak_clean, _LEAK_SEVERITY),
     Hypothesis("regulator_shut", "x opening", (0.5, 0.25, 0.1, 0.0), 0.1, _same, falling((0.3, 3)), bleed=_factor),
     Hypothesis(

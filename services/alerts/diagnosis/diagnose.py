@@ -42,6 +42,9 @@ GROWTH, GROWTH_ERROR, GROWTH_PENALTY = 0.5, 0.25, 12.0
 JUMP = 4.0
 """An index this many times the last one is no growth; the last one stays the measure."""
 
+UNLEARNED_WEIGHT = 0.3
+"""Until a machine's habits are learned, treatments repeat the same deviation from the type and add little."""
+
 CURES = frozenset(
     {
         "FILTER_EXHAUST_REPLACED",
@@ -95,6 +98,8 @@ def take(
         return weighed
     channels = channels_of(normalised, features)
     likelier = gain(table, compared, state, channels)
+    if not compared.is_test and not _is_learned(normalised):
+        likelier *= UNLEARNED_WEIGHT
     evidence.add(state.evidence, likelier, is_test=compared.is_test)
     odds = evidence.total(state.evidence, table)
     odds[~possible(table, channels)] = -np.inf
@@ -119,6 +124,11 @@ def maintained(state: State, record_type: str) -> None:
         state.index = None
     if record_type == "CRYSTALS_REPLACED":
         state.feed_mean, state.feed_sessions = 0.0, 0
+
+
+def _is_learned(normalised: Normalised) -> bool:
+    """Whether this machine's habits are known; a filter's own resistance changes with every filter."""
+    return all(each.is_learned for each in normalised.residuals if each.channel != "filter_dp_kpa")
 
 
 def channels_of(normalised: Normalised, features: SessionFeatures) -> frozenset[str]:

@@ -41,7 +41,7 @@ MODEL_ERROR: Mapping[str, float] = {
     "pump_down_s": 0.03,
     "leak_down_kpa_s": 0.15,
     BLEED: 0.03,
-    FEED: 0.15,
+    FEED: 0.35,
 }
 """Where a real machine leaves the model though nothing is wrong: of the logarithm; of `BLEED` a share of the flow."""
 SETPOINT_ERROR_KPA, SETPOINT_TEST_KPA, SETPOINT_RANGE_KPA = 2.0, 3.0, 10.0
@@ -50,6 +50,8 @@ SETPOINTS_SET_KPA = (13.0, 46.0)
 """What operators set, where it is not read back."""
 SETPOINT_SPREAD_KPA, SETPOINT_PENALTY = 6.0, 2.5
 """Of set points over a machine's sessions, and the most deviations held against an explanation."""
+FEED_BY_VACUUM = 2.0
+"""Uncertainty of the crystals drawn away from the usual vacuum, as a power of it."""
 GAP_SPREAD = 0.8
 """Of the logarithm of the tip's gap in the best-sealed strokes."""
 GAP_PENALTY = 2.0
@@ -210,10 +212,7 @@ def _contact(table: Signatures, rows: _Rows, ambient_kpa: float, feed: Feed | No
     if rows.setpoint_kpa is None:
         extra.append(_unusual(table, point))
     if feed is not None:
-        column = signatures.CONTACT.index(FEED)
-        error = np.hypot(feed.error, MODEL_ERROR[FEED])
-        healthy = point.at_measured[column]
-        extra.append((point.here[..., column] - healthy - feed.residual) / np.hypot(error, SCALE_ERROR * feed.residual))
+        extra.append(_feed_off(point, feed))
     return _best_between(np.concatenate([off, np.stack(extra, axis=-1)], axis=-1))
 
 
@@ -268,6 +267,14 @@ def _excess(table: Signatures, rows: _Rows, point: _Point) -> Floats:
     required = point.here[..., 0]
     excess = required - np.clip(required, opening * low, opening * high)
     return np.asarray(excess / _pump_flow(table, point.vacuum))
+
+
+def _feed_off(point: _Point, feed: Feed) -> Floats:
+    """Crystals drawn against those of each node, in deviations, (H, K, G). Little vacuum hardly lifts any crystals."""
+    column = signatures.CONTACT.index(FEED)
+    weak = FEED_BY_VACUUM * float(np.log(point.vacuum / point.usual_vacuum))
+    error = np.sqrt(feed.error**2 + MODEL_ERROR[FEED] ** 2 + weak**2 + (SCALE_ERROR * feed.residual) ** 2)
+    return np.asarray((point.here[..., column] - point.at_measured[column] - feed.residual) / error)
 
 
 def _unusual(table: Signatures, point: _Point) -> Floats:

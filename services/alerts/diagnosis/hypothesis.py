@@ -44,7 +44,7 @@ class Hypothesis:
     severity: Callable[[float], int]
     needs: tuple[Channels, ...] = ()
     architectures: tuple[str, ...] = ("crystal", "diamond", "hydra")
-    prior: float = 2e-3
+    prior: float = 1e-2
     mains: Callable[[Real], Real] = _nominal
     bleed: Callable[[Real], Real] = _nominal
     feed: float = 1.0

@@ -64,9 +64,9 @@ CLEAN = 1
 SETPOINTS = np.array([12.0, 20.0, 28.0, 36.0, 44.0, 52.0])
 VACUA = np.linspace(0.06, 0.84, 27)
 """Vacuum over ambient pressure."""
-GAPS = np.array([0.1, 0.3, 0.6, 1.0, 1.7, 3.0, 5.5, 10.0])
+GAPS = np.array([0.1, 0.4, 1.0, 2.0, 4.0, 8.0, 14.0, 24.0])
 """Open share of the tip relative to the usual one of the architecture."""
-USUAL_GAP = 3
+USUAL_GAP = 2
 """Where `GAPS` is 1."""
 
 AMBIENT_KPA = gas.STANDARD_PRESSURE_PA / 1000

@@ -32,12 +32,14 @@ class Standing(msgspec.Struct):
         severity: as told.
         rivals: faults told beside it.
         milder: sessions in a row in which the named fault was milder than told.
+        is_pending: something is there since the last session, but more than one name fits.
     """
 
     fault: str = ""
     severity: int = 0
     rivals: list[str] = []
     milder: int = 0
+    is_pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,10 @@ def decide(
     if now and not is_gone and (not is_told or shares[best] <= BETTER * shares.get(now, 0.0)):
         return _name(standing, now, "", shares, severities)
     standing.fault = ""
-    if is_gone or not is_told:
+    was_pending, standing.is_pending = standing.is_pending, is_told and not now and len(likely(shares)) > 1
+    if is_gone or not is_told or (standing.is_pending and not was_pending):
         return Verdict(now)
+    standing.is_pending = False
     return _name(standing, best, now, shares, severities)
 
 
