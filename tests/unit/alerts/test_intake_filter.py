@@ -1,0 +1,137 @@
+"""One opinion on a filter: from its samples, from its sessions, and from the records of its service."""
+
+import numpy as np
+import pytest
+
+from services.alerts.baselines import Normalised
+from services.alerts.context import Context
+from services.alerts.features.types import SessionFeatures
+from services.alerts.findings import Findings
+from services.alerts.intake_filter import State, rated_index, replaced, see, take_samples, take_session
+from services.alerts.limits import Limits
+from services.alerts.observation import Block, Observation, Origin
+from tests.unit.alerts.machine import START_MS
+
+M1 = Context(Limits(filter_dp_kpa=9.72, filter_flow_lpm=30.0))
+RIG = Context(Limits(filter_dp_kpa=9.72, filter_flow_lpm=30.0, architecture="bench"))
+DAY_MS = 86_400_000
+
+
+def session(state: State, index: float | None, number: int, context: Context = M1) -> Findings:
+    ended_ms = START_MS + number * DAY_MS // 4
+    features = SessionFeatures(
+        session_id=f"s{number}",
+        purpose="treatment",
+        component="main",
+        tip="",
+        started_ms=ended_ms - 1_500_000,
+        ended_ms=ended_ms,
+        pump_s=1500.0,
+        contact_s=700.0,
+        strokes=200,
+        filter_index=index,
+    )
+    normalised = Normalised(
+        residuals=(),
+        filter_index=index,
+        filter_index_error=None if index is None else 0.05,
+        is_filter_learned=False,
+        is_filter_exchanged=False,
+        rejected=(),
+        learned=(),
+        ambient_kpa=101.3,
+        mains_v=230.0,
+        temperature_c=20.0,
+    )
+    return take_session(state, features, normalised, context, Origin("e", number))
+
+
+def samples(state: State, ratio: float, first: int, count: int = 200, context: Context = M1) -> list[Observation]:
+    """That many seconds of pumping with the filter at this share of its limit."""
+    at_ms = START_MS + 1000 * np.arange(first, first + count)
+    channels = {
+        "filter_dp_kpa": np.full(count, 9.72 * ratio),
+        "flow_lpm": np.full(count, 30.0),
+        "pump_on": np.ones(count),
+    }
+    return take_samples(state, Block("e", first + 1, "b", 1000 * first, at_ms, channels), context).observations
+
+
+def severities(observations: list[Observation]) -> list[int | None]:
+    return [each.severity for each in observations]
+
+
+def test_rated_limit_of_m1_is_index_twenty() -> None:
+    assert rated_index(M1) == pytest.approx(20)
+    assert rated_index(Context(Limits())) is None
+
+
+def test_filter_is_advised_of_at_index_five_and_a_fault_at_twenty() -> None:
+    state = State()
+    told = {index: session(state, index, n).observations for n, index in enumerate((1.0, 3.0, 4.5, 5.1, 9.0, 20.5))}
+    assert severities(told[5.1]) == [1]
+    assert severities(told[20.5]) == [3]
+    assert not [each for index in (1.0, 3.0, 4.5) for each in told[index] if each.severity]
+    assert told[20.5][-1].detail["filter_index"] == 20.5
+
+
+def test_limit_reached_within_a_session_is_told_at_once_and_the_worse_holds() -> None:
+    state = State()
+    session(state, 6.0, 0)
+    assert severities(samples(state, 1.1, 0))[-1] == 3
+    assert None not in severities(session(state, 7.0, 1).observations)
+    assert state.told == 3
+
+
+def test_session_without_a_measured_filter_changes_nothing() -> None:
+    state = State()
+    session(state, 6.0, 0)
+    assert session(state, None, 1) == Findings()
+    assert state.told == 1
+
+
+def test_recorded_change_ends_a_life_and_is_believed_when_a_session_shows_it() -> None:
+    state = State()
+    for number, index in enumerate((3.0, 8.0, 14.0, 19.0)):
+        session(state, index, number)
+    before = state.told
+    assert before
+    [life] = replaced(state, "FILTER_INTAKE_REPLACED", M1)
+    assert (life.reason, life.life.life_s) == ("FILTER_INTAKE_REPLACED", None)
+    assert state.told == before
+    assert severities(session(state, 1.2, 5).observations) == [None]
+
+
+def test_recorded_change_that_changed_nothing_leaves_the_fault() -> None:
+    state = State()
+    for number, index in enumerate((8.0, 21.0)):
+        session(state, index, number)
+    replaced(state, "FILTER_INTAKE_REPLACED", M1)
+    assert None not in severities(session(state, 21.0, 5).observations)
+    assert state.told == 3
+
+
+def test_other_records_end_no_filter() -> None:
+    state = State()
+    session(state, 8.0, 0)
+    assert replaced(state, "PUMP_REPLACED", M1) == []
+
+
+def test_filter_that_fell_without_a_record_is_another_one() -> None:
+    state = State()
+    for number, index in enumerate((3.0, 9.0, 16.0)):
+        session(state, index, number)
+    found = session(state, 1.1, 3)
+    assert [life.reason for life in found.lives] == ["observed"]
+    assert severities(found.observations) == [None]
+
+
+def test_rig_is_judged_and_forecast_by_its_samples() -> None:
+    state = State()
+    told = [each for n in range(12) for each in samples(state, 0.1 + 0.1 * n, 200 * n, context=RIG)]
+    assert severities(told)[-1] == 3
+    [forecast] = session(state, None, 1, RIG).forecasts
+    assert forecast.ratio == pytest.approx(1.2, abs=0.1)
+    assert forecast.hours[0] <= forecast.hours[1] <= forecast.hours[2]
+    assert see(frozenset({"filter_dp_kpa"})) == (True, "", ())
+    assert see(frozenset()) == (False, "filter_dp_kpa is not measured", ())
