@@ -1,17 +1,15 @@
 """``dermafleet rule``: users' rules, written, tried on stored history, activated and retired."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from dermafleet.errors import SettingError
-from dermafleet.terminal import AsJson, database_url, show, table
+from dermafleet.terminal import ACTOR, AsJson, ask, show, table, with_engine
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -22,10 +20,6 @@ if TYPE_CHECKING:
 
 rule = typer.Typer(help="Rules of your own about channels and sessions.", no_args_is_help=True)
 
-ACTOR = "cli"
-"""Who did it, in a rule's history."""
-
-Answer = TypeVar("Answer")
 OfVersion = Annotated[int | None, typer.Option("--version", min=1, help="Default: the newest.")]
 
 
@@ -34,7 +28,7 @@ def rule_list(as_json: AsJson = False) -> None:
     """List the rules: what they look at, and which version judges."""
     from dermafleet.storage import rules
 
-    found = [_line(each) for each in _ask(lambda connection: rules.list_rules(connection))]
+    found = [_line(each) for each in ask(lambda connection: rules.list_rules(connection))]
     columns = ("key", "name", "quantity", "severity", "active", "newest")
     show(found, table(columns, found), as_json=as_json)
 
@@ -44,7 +38,7 @@ def rule_show(key: str, as_json: AsJson = False) -> None:
     """Show a rule, its versions and its history."""
     from dermafleet.storage import rules
 
-    stored = _ask(lambda connection: rules.need_rule(connection, key))
+    stored = ask(lambda connection: rules.need_rule(connection, key))
     shown = {
         "key": key,
         "versions": [{**msgspec.structs.asdict(each.rule), "rule_state": each.state} for each in stored.versions],
@@ -69,7 +63,7 @@ def rule_add(file: Path) -> None:
         store = rules.add_rule if known is None else rules.add_version
         return await store(connection, new, actor=ACTOR)
 
-    stored = _ask(add)
+    stored = ask(add)
     typer.echo(f"rule {stored.key} has a draft, version {stored.newest.version}")
 
 
@@ -78,7 +72,7 @@ def rule_activate(key: str, version: OfVersion = None) -> None:
     """Let a rule judge all that devices tell from now on."""
     from dermafleet.storage import rules
 
-    stored = _ask(lambda connection: rules.activate(connection, key, version=version, actor=ACTOR))
+    stored = ask(lambda connection: rules.activate(connection, key, version=version, actor=ACTOR))
     assert stored.active is not None  # it was activated
     typer.echo(f"rule {key}: version {stored.active.version} is active")
 
@@ -88,7 +82,7 @@ def rule_retire(key: str) -> None:
     """Let a rule judge no more; its alarms are cleared."""
     from dermafleet.storage import rules
 
-    _ask(lambda connection: rules.retire(connection, key, actor=ACTOR))
+    ask(lambda connection: rules.retire(connection, key, actor=ACTOR))
     typer.echo(f"rule {key} is retired")
 
 
@@ -113,7 +107,7 @@ def rule_backtest(
         result: BacktestResult = await backtest.run(engine, chosen, request, bounds, now=datetime.now(UTC))
         return result
 
-    result = _with_engine(run)
+    result = with_engine(run)
     show(msgspec.to_builtins(result), _report(result), as_json=as_json)
 
 
@@ -170,32 +164,3 @@ def _report(result: "BacktestResult") -> str:
         end = f"{each.until_at:%Y-%m-%d %H:%M:%S}" if each.until_at else "the end"
         lines.append(f"{each.device_id} {each.from_at:%Y-%m-%d %H:%M:%S} to {end}: {each.reason}")
     return "\n".join([*lines, *(f"left out: {each}" for each in result.left_out)])
-
-
-def _ask(question: "Callable[[AsyncConnection], Awaitable[Answer]]") -> Answer:
-    """Ask the database something, in one transaction."""
-
-    async def ask(engine: "AsyncEngine") -> Answer:
-        async with engine.begin() as connection:
-            return await question(connection)
-
-    return _with_engine(ask)
-
-
-def _with_engine(work: "Callable[[AsyncEngine], Awaitable[Answer]]") -> Answer:
-    """Do something on a database whose schema fits."""
-    from dermafleet.storage import migrate
-    from dermafleet.storage.engine import make_engine, translate
-
-    url = database_url()
-    migrate.check(url)
-
-    async def run() -> Answer:
-        engine = make_engine(url, 2, application_name="dermafleet-cli")
-        try:
-            with translate():
-                return await work(engine)
-        finally:
-            await engine.dispose()
-
-    return asyncio.run(run())

@@ -1,16 +1,22 @@
 """What the operator's verbs share: the database, and printing for people and for programs."""
 
+import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     import psycopg
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+ACTOR = "cli"
+"""Who did it, in what keeps a history."""
+
+Answer = TypeVar("Answer")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -51,3 +57,32 @@ def table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     lines = [columns, *([str(row[name]) if row[name] is not None else "-" for name in columns] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     return "\n".join("  ".join(f"{cell:<{widths[i]}}" for i, cell in enumerate(line)).rstrip() for line in lines)
+
+
+def ask(question: "Callable[[AsyncConnection], Awaitable[Answer]]") -> Answer:
+    """Ask the database something, in one transaction."""
+
+    async def run(engine: "AsyncEngine") -> Answer:
+        async with engine.begin() as connection:
+            return await question(connection)
+
+    return with_engine(run)
+
+
+def with_engine(work: "Callable[[AsyncEngine], Awaitable[Answer]]") -> Answer:
+    """Do something on a database whose schema fits."""
+    from dermafleet.storage import migrate
+    from dermafleet.storage.engine import make_engine, translate
+
+    url = database_url()
+    migrate.check(url)
+
+    async def run() -> Answer:
+        engine = make_engine(url, 2, application_name="dermafleet-cli")
+        try:
+            with translate():
+                return await work(engine)
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(run())

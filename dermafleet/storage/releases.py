@@ -19,6 +19,10 @@ _decoder = msgspec.json.Decoder(tuple[Release, ...])
 _alarms = msgspec.json.Decoder(list[Alarm])
 
 
+class NothingJudged(PermanentError):
+    """A version has judged nothing in shadow."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReleaseRow:
     """A release on record; it holds until ``ended_at``."""
@@ -131,11 +135,11 @@ async def report(connection: AsyncConnection, version: int) -> ReleaseReport:
     """What a version in shadow would change, on all devices that it has judged.
 
     Raises:
-        PermanentError: it has judged none.
+        NothingJudged: it has judged none.
     """
     told = (await connection.execute(_JUDGED, {"version": version})).one()
     if told.devices == 0:
-        raise PermanentError(f"version {version} has judged nothing in shadow")
+        raise NothingJudged(f"version {version} has judged nothing in shadow")
     active = spells(row._asdict() for row in await connection.execute(_ACTIVE_EVENTS, {"version": version}))
     shadow = spells(row._asdict() for row in await connection.execute(_SHADOW_EVENTS, {"version": version}))
     return compare(version, active, shadow, devices=told.devices, device_days=float(told.days))

@@ -20,7 +20,7 @@ from services.api.dashboard import Dashboard
 from services.api.feed import Feed
 from services.api.frame import Frame
 from services.api.live import Live
-from services.api.routes import alarms, condition, devices, fleet, health, login, rules, stream
+from services.api.routes import alarms, condition, detectors, devices, fleet, health, login, rules, stream
 from services.api.schema import describe
 
 _log = get_logger()
@@ -42,7 +42,7 @@ def make_app(settings: Settings, engine: AsyncEngine, *, now: Callable[[], datet
     )
     app.state.context = Context(settings, committing, engine, reader, feed, Live(reader), now=now)
     problems.install(app)
-    for module in (login, fleet, devices, condition, alarms, rules, stream, health):
+    for module in (login, fleet, devices, condition, alarms, rules, detectors, stream, health):
         app.include_router(module.router)
     app.mount("/", Dashboard())
     app.add_middleware(Frame)

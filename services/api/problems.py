@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from dermafleet.contracts.rules import InvalidRule
 from dermafleet.errors import DermafleetError, PermanentError, TransientError
 from dermafleet.logs import get_logger
+from dermafleet.storage.releases import NothingJudged
 from dermafleet.storage.rules import NoSuchRule, RuleChanged, RuleConflict
 
 MEDIA_TYPE = "application/problem+json"
@@ -127,6 +128,7 @@ async def _on_transient(request: Request, error: Exception) -> Response:
 
 
 _STORED: dict[type[PermanentError], tuple[HTTPStatus, str]] = {
+    NothingJudged: (HTTPStatus.NOT_FOUND, "not-found"),
     NoSuchRule: (HTTPStatus.NOT_FOUND, "not-found"),
     RuleConflict: (HTTPStatus.CONFLICT, "conflict"),
     RuleChanged: (HTTPStatus.PRECONDITION_FAILED, "changed-meanwhile"),

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from dermafleet.contracts.backtests import BacktestRequest, BacktestResult
+from dermafleet.contracts.releases import ReleaseReport
 from dermafleet.contracts.rules import Rule
 from services.api import models
 from services.api.auth import COOKIE
@@ -24,6 +25,7 @@ _CONTRACTS: dict[tuple[str, str], Any] = {
     ("RuleVersion", "rule"): Rule,
     ("Backtest", "request"): BacktestRequest,
     ("Backtest", "result"): BacktestResult | None,
+    ("ShadowReport", "report"): ReleaseReport,
 }
 """Types of `dermafleet.contracts` that are fields of answers: (answer, field) → type."""
 

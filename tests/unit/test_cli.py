@@ -14,6 +14,7 @@ VERBS = [
     *("device list", "device add", "device approve", "device suspend"),
     *("quarantine list", "quarantine drop"),
     *("rule list", "rule show", "rule add", "rule activate", "rule retire", "rule backtest"),
+    *("detector list", "detector shadow", "detector activate", "detector end", "detector report"),
 ]
 
 
