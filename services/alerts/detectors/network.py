@@ -54,15 +54,23 @@ HYPOTHESES = (
     Hypothesis(
         "feed_blocked",
         "x free area",
-        (0.75, 0.6, 0.43, 0.3, 0.2, 0.1, 0.02),
+        (0.87, 0.75, 0.6, 0.43, 0.3, 0.2, 0.1, 0.02),
         0.43,
         _feed,
-        falling((0.65, 3)),
+        falling((0.8, 2), (0.65, 3)),
         architectures=("crystal", "hydra"),
     ),
     Hypothesis("leak_dirty_side", "mm", _LEAKS_MM, 1.0, _leak_dirty, _LEAK_SEVERITY, prior=2e-2),
     Hypothesis("leak_clean_side", "mm", _LEAKS_MM, 1.0, _leak_clean, _LEAK_SEVERITY),
-    Hypothesis("regulator_shut", "x opening", (0.5, 0.25, 0.1, 0.0), 0.1, _same, falling((0.3, 3)), bleed=_factor),
+    Hypothesis(
+        "regulator_shut",
+        "x opening",
+        (0.75, 0.5, 0.25, 0.1, 0.0),
+        0.1,
+        _same,
+        falling((0.6, 2), (0.3, 3)),
+        bleed=_factor,
+    ),
     Hypothesis(
         "regulator_open", "x opening", (1.6, 2.2, 3.0, 4.5), 3.0, _same, rising((2.0, 2), (6.0, 3)), bleed=_factor
     ),
