@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     backtest_days: float = Field(92, gt=0)
     """A rule is tried on a quarter at most: longer, and machines have been serviced and moved in between."""
     backtest_samples: int = Field(20_000_000, ge=1)
-    """One backtest of so many samples takes some ten minutes; what is left out is told."""
+    """About five minutes of one core, spread over fifteen; what is left out is told."""
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, ge=0, le=65535)

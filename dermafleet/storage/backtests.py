@@ -19,7 +19,7 @@ from dermafleet.storage.rule_tables import rule_backtest
 from dermafleet.storage.rules import NoSuchRule, RuleConflict, need_rule
 
 MAX_WAITING = 20
-"""Backtests in the queue; each may take ten minutes."""
+"""Backtests in the queue; each may take fifteen minutes."""
 
 
 @dataclass(frozen=True, slots=True)

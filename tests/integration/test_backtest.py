@@ -15,7 +15,7 @@ from dermafleet.storage.engine import make_engine
 from services.alerts import backtest
 from services.alerts.backtest import Bounds
 from services.alerts.backtest_jobs import keep_backtesting, work_off_one
-from tests.integration.test_follower import Site, until
+from tests.integration.test_follower import Site, alerts_process, until
 from tests.integration.test_rules import LOADED, activate, of_rules
 from tests.unit.alerts.machine import START_MS, Machine
 
@@ -151,6 +151,15 @@ async def test_backtest_that_fails_says_why_and_lets_the_next_one_go_on(site: Si
     assert failed.state == "failed"
     assert "days" in (failed.reason or "")
     assert (await found(site, next_one)).state == "done"
+
+
+async def test_alerts_process_works_off_what_was_ordered(site: Site) -> None:
+    site.add("D-0001")
+    site.deliver("D-0001", loaded_twice(Machine()).log)
+    job = await order(site, LOADED, days=3000.0)
+    async with alerts_process(site):
+        await until("it is done", lambda: site.query("select 1 from rule_backtest where state = 'done'"))
+    assert (await found(site, job)).state == "done"
 
 
 async def test_queue_of_backtests_is_bounded(site: Site) -> None:
