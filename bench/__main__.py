@@ -15,6 +15,7 @@ NAMES = {
     "query": "pages of a device over a month of data",
     "alerts": "the follower working off a backlog",
     "agent": "what 50 simulated machines cost",
+    "detection": "how well faults are found, named and forecast, on recorded and simulated machines",
 }
 
 

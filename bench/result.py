@@ -1,9 +1,10 @@
 """What a benchmark found: names with their unit in them, and values."""
 
+import json
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-Value = float | int | str | Mapping[str, float]
+Value = float | int | str | Mapping[str, object]
 Result = dict[str, Value]
 
 
@@ -22,12 +23,14 @@ def percentiles(values: Sequence[float], unit: str) -> dict[str, float]:
 
 
 def table(result: Result) -> str:
-    """A line per value; of mappings, their items on one line."""
+    """A line per value; of mappings, their items on one line, or as JSON where they nest."""
     width = max(map(len, result))
     return "\n".join(f"{name:{width}}  {_shown(value)}" for name, value in result.items())
 
 
-def _shown(value: Value) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, Mapping):
+        if any(isinstance(each, Mapping | list) for each in value.values()):
+            return json.dumps(value, indent=2)
         return "  ".join(f"{name} {_shown(each)}" for name, each in value.items())
-    return f"{value:,}" if isinstance(value, int | float) else value
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -14,7 +14,7 @@ from device_agent.simulator.scenario import Stretch
 from services.alerts import evaluate, lifecycle
 from services.alerts.context import Context
 from services.alerts.entries import EventBody
-from services.alerts.findings import FilterForecast, Findings, Observability
+from services.alerts.findings import FilterForecast, FilterLife, Findings, Observability
 from services.alerts.observation import Block, Observation, Origin
 
 Uplink = Literal["full", "lean"]
@@ -44,7 +44,7 @@ class Watch:
 
     Attributes:
         history: every transition of its alarms, oldest first.
-        forecasts: every forecast of its filter.
+        forecasts, lives: every forecast of its filter, and every filter that ended.
         observability: newest per (component, fault). sessions: treatments ended so far.
     """
 
@@ -53,6 +53,7 @@ class Watch:
     uplink: Uplink = "full"
     history: list[Told] = field(default_factory=list)
     forecasts: list[FilterForecast] = field(default_factory=list)
+    lives: list[FilterLife] = field(default_factory=list)
     observability: dict[tuple[str, str], Observability] = field(default_factory=dict)
     sessions: int = 0
     _memory: evaluate.Memory = field(default_factory=evaluate.Memory)
@@ -107,6 +108,7 @@ class Watch:
 
     def _take(self, findings: Findings, now_ms: int) -> None:
         self.forecasts += findings.forecasts
+        self.lives += findings.lives
         self.observability |= {(each.component, each.fault): each for each in findings.observability}
         for observation in findings.observations:
             self._judge(observation, now_ms)
