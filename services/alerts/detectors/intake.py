@@ -48,7 +48,7 @@ HYPOTHESES = (
     Hypothesis(
         "liquid_blocked",
         "filter index",
-        (20, 31, 50, 100),
+        (16, 20, 25, 31, 38, 47, 60, 80, 100),
         31,
         _wetted,
         rising((15, 3)),

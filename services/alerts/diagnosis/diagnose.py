@@ -36,8 +36,8 @@ FEED_ERROR, FEED_TYPE_ERROR = 0.15, 0.5
 NOTHING_DRAWN = 0.01
 """Grams per second that count as none."""
 
-USUAL_INDEX_ERROR = 0.15
-GROWTH, GROWTH_ERROR, GROWTH_PENALTY = 0.5, 0.25, 12.0
+USUAL_INDEX_ERROR = 0.1
+GROWTH, GROWTH_ERROR, GROWTH_PENALTY = 0.5, 0.25, 16.0
 """A filter's index grows from session to session by little more than half, in logarithms; a wetted one jumps."""
 JUMP = 4.0
 """An index this many times the last one is no growth; the last one stays the measure."""

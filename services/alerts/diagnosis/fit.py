@@ -48,7 +48,7 @@ SETPOINT_ERROR_KPA, SETPOINT_TEST_KPA, SETPOINT_RANGE_KPA = 2.0, 3.0, 10.0
 """How far the regulator may be from its set point: read back; at its mark for a self-test; not read back."""
 SETPOINTS_SET_KPA = (13.0, 46.0)
 """What operators set, where it is not read back."""
-SETPOINT_SPREAD_KPA, SETPOINT_PENALTY = 6.0, 2.5
+SETPOINT_SPREAD_KPA, SETPOINT_PENALTY = 6.0, 1.5
 """Of set points over a machine's sessions, and the most deviations held against an explanation."""
 FEED_BY_VACUUM = 2.0
 """Uncertainty of the crystals drawn away from the usual vacuum, as a power of it."""
