@@ -83,7 +83,7 @@ class State(msgspec.Struct):
         forecast: the last one; None = none yet.
         looked_s: exposure at it.
         risen_at_ms, fallen_at_ms: event time from which the level has been at or above, below the advisory level.
-        told: the level last told.
+        told: the level last told; told_sure: whether with a confidence that lets an alarm be a fault.
         samples: usable samples so far.
     """
 
@@ -104,6 +104,7 @@ class State(msgspec.Struct):
     risen_at_ms: int | None = None
     fallen_at_ms: int | None = None
     told: float = 0.0
+    told_sure: bool = True
     samples: int = 0
 
 
@@ -246,9 +247,10 @@ def _decide(state: State) -> bool:
     else:
         has_changed = judge(state.standing, state.level)
     has_moved = bool(state.standing.severity) and abs(state.level - state.told) >= TELL_STEP
-    if not has_changed and not has_moved:
+    is_surer = bool(state.standing.severity) and not state.told_sure and find_confidence(state) >= FIRST.sure
+    if not has_changed and not has_moved and not is_surer:
         return False
-    state.told = state.level
+    state.told, state.told_sure = state.level, find_confidence(state) >= FIRST.sure
     return True
 
 

@@ -135,3 +135,20 @@ def test_rig_is_judged_and_forecast_by_its_samples() -> None:
     assert forecast.hours[0] <= forecast.hours[1] <= forecast.hours[2]
     assert see(frozenset({"filter_dp_kpa"})) == (True, "", ())
     assert see(frozenset()) == (False, "filter_dp_kpa is not measured", ())
+
+
+def test_opinion_that_becomes_sure_is_told_again() -> None:
+    state, told = State(), []
+    rng = np.random.default_rng(1)
+    for second in range(0, 400, 10):
+        ratio = min(0.2 + second / 60, 1.3)
+        at_ms = START_MS + 1000 * np.arange(second, second + 10)
+        wild = 0.9 if second < 100 else 0.0
+        channels = {
+            "filter_dp_kpa": 9.72 * ratio * (1 + wild * rng.uniform(-1, 1, 10)),
+            "flow_lpm": np.full(10, 30.0),
+            "pump_on": np.ones(10),
+        }
+        told += take_samples(state, Block("e", second + 1, "b", 1000 * second, at_ms, channels), M1).observations
+    assert any(each.severity == 3 and each.confidence < 0.7 for each in told)
+    assert (told[-1].severity, told[-1].confidence >= 0.7) == (3, True)
