@@ -96,8 +96,10 @@ def _start(version: int, mode: "Mode", models: list[str] | None, percent: int) -
 def _text(found: "ReleaseReport") -> str:
     rows = [{**msgspec.structs.asdict(each), "lead_h": _hours(each.lead_s)} for each in found.faults]
     columns = ("fault", "only_active", "only_shadow", "both", "earlier", "later", "lead_h", "worse", "milder")
+    judged = found.judged
     lines = [
-        f"version {found.version} judged {found.devices} devices for {found.device_days:.1f} device-days in shadow",
+        f"version {found.version} judged {judged.devices} devices for {judged.device_days:.1f} device-days in shadow"
+        + (f"; it fails on {judged.failing} of them, see the log of alerts" if judged.failing else ""),
         table(columns, rows),
     ]
     for each in found.examples:

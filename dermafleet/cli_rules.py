@@ -90,7 +90,7 @@ def rule_retire(key: str) -> None:
 def rule_backtest(
     what: Annotated[str, typer.Argument(metavar="KEY|FILE", help="A stored rule, or a JSON file.")],
     days: Annotated[float, typer.Option(min=0.01, help="How far back, event time.")] = 30,
-    devices: Annotated[list[str] | None, typer.Option("--device", help="Only these; repeated.")] = None,
+    devices: Annotated[list[str] | None, typer.Option("--device", "--devices", help="Only these; repeated.")] = None,
     version: OfVersion = None,
     as_json: AsJson = False,
 ) -> None:

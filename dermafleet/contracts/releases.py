@@ -85,32 +85,36 @@ class Difference(msgspec.Struct, frozen=True):
     spell: Spell
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """What a version in shadow has judged: devices, how many of them it fails on now, and days of event time in all."""
+
+    devices: int
+    failing: int
+    device_days: float
+
+
 class ReleaseReport(msgspec.Struct, frozen=True):
     """What a version in shadow would change.
 
     Attributes:
-        devices: how many it has judged; device_days: of event time, together.
         examples: the first of what only one side raised; ``not_shown`` more are left out.
     """
 
     version: int
-    devices: int
-    device_days: float
+    judged: Judged
     faults: list[FaultReport]
     examples: list[Difference]
     not_shown: int
 
 
-def compare(
-    version: int, active: Sequence[Spell], shadow: Sequence[Spell], *, devices: int, device_days: float
-) -> ReleaseReport:
+def compare(version: int, active: Sequence[Spell], shadow: Sequence[Spell], *, judged: Judged) -> ReleaseReport:
     """Pair what both sides raised, and count the rest."""
     pairs, only_active, only_shadow = _pair(active, shadow)
     faults = sorted({spell.fault for spell in (*active, *shadow)})
     rows = [_row(fault, pairs, only_active, only_shadow) for fault in faults]
     alone = [Difference("active", spell) for spell in only_active] + [Difference("shadow", s) for s in only_shadow]
     alone.sort(key=lambda each: (each.spell.from_at, each.spell.place))
-    return ReleaseReport(version, devices, device_days, rows, alone[:EXAMPLES], max(len(alone) - EXAMPLES, 0))
+    return ReleaseReport(version, judged, rows, alone[:EXAMPLES], max(len(alone) - EXAMPLES, 0))
 
 
 def _pair(

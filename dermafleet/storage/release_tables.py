@@ -44,7 +44,8 @@ shadow_state = Table(
     Column("alarms", JSONB, nullable=False),
     at("from_at"),
     at("until_at"),
-    comment="What a version in shadow remembers of a device; it judged what lies between from_at and until_at",
+    Column("trouble", Text),
+    comment="What a version in shadow remembers of a device; from_at to until_at: judged; trouble: why it failed",
 )
 
 shadow_alarm_event = Table(

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dermafleet.contracts.releases import Mode, Release, ReleaseReport, Spell, compare
+from dermafleet.contracts.releases import Judged, Mode, Release, ReleaseReport, Spell, compare
 from dermafleet.errors import PermanentError
 from dermafleet.storage.alarms import Alarm
 from dermafleet.storage.release_tables import detector_release, shadow_alarm_event
@@ -43,6 +43,7 @@ class ShadowState:
 
     Attributes:
         from_at, until_at: event times between which it judged.
+        trouble: why it judged nothing in its last step; None = it did.
     """
 
     memory_version: int
@@ -50,6 +51,7 @@ class ShadowState:
     alarms: Sequence[Alarm]
     from_at: datetime
     until_at: datetime
+    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,13 @@ async def find_shadow(connection: AsyncConnection, device: int, version: int) ->
     row = (await connection.execute(_FIND_SHADOW, {"device": device, "version": version})).one_or_none()
     if row is None:
         return None
-    return ShadowState(row.memory_version, row.memory, _alarms.decode(row.alarms), row.from_at, row.until_at)
+    return ShadowState(
+        row.memory_version, row.memory, _alarms.decode(row.alarms), row.from_at, row.until_at, row.trouble
+    )
 
 
 _FIND_SHADOW = text("""
-select memory_version, memory::text as memory, alarms::text as alarms, from_at, until_at
+select memory_version, memory::text as memory, alarms::text as alarms, from_at, until_at, trouble
 from shadow_state where device_id = :device and version = :version""")
 
 
@@ -114,7 +118,7 @@ async def save_shadow(
 ) -> None:
     """Write what it remembers now, and append what it said."""
     given = {
-        **{name: getattr(state, name) for name in ("memory_version", "memory", "from_at", "until_at")},
+        **{name: getattr(state, name) for name in ("memory_version", "memory", "from_at", "until_at", "trouble")},
         "alarms": msgspec.json.encode(list(state.alarms)).decode(),
         "device": device,
         "version": version,
@@ -125,10 +129,12 @@ async def save_shadow(
 
 
 _SAVE_SHADOW = text("""
-insert into shadow_state (device_id, version, memory_version, memory, alarms, from_at, until_at)
-values (:device, :version, :memory_version, cast(:memory as jsonb), cast(:alarms as jsonb), :from_at, :until_at)
+insert into shadow_state (device_id, version, memory_version, memory, alarms, from_at, until_at, trouble)
+values (:device, :version, :memory_version, cast(:memory as jsonb), cast(:alarms as jsonb), :from_at, :until_at,
+  :trouble)
 on conflict (device_id, version) do update set memory_version = excluded.memory_version, memory = excluded.memory,
-  alarms = excluded.alarms, from_at = excluded.from_at, until_at = excluded.until_at""")
+  alarms = excluded.alarms, from_at = excluded.from_at, until_at = excluded.until_at,
+  trouble = excluded.trouble""")
 
 
 async def report(connection: AsyncConnection, version: int) -> ReleaseReport:
@@ -142,11 +148,12 @@ async def report(connection: AsyncConnection, version: int) -> ReleaseReport:
         raise NothingJudged(f"version {version} has judged nothing in shadow")
     active = spells(row._asdict() for row in await connection.execute(_ACTIVE_EVENTS, {"version": version}))
     shadow = spells(row._asdict() for row in await connection.execute(_SHADOW_EVENTS, {"version": version}))
-    return compare(version, active, shadow, devices=told.devices, device_days=float(told.days))
+    return compare(version, active, shadow, judged=Judged(told.devices, told.failing, float(told.days)))
 
 
 _JUDGED = text("""
-select count(*) as devices, coalesce(sum(extract(epoch from until_at - from_at)) / 86400, 0) as days
+select count(*) as devices, count(trouble) as failing,
+  coalesce(sum(extract(epoch from until_at - from_at)) / 86400, 0) as days
 from shadow_state where version = :version""")
 
 _ACTIVE_EVENTS = text(r"""

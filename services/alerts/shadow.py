@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dermafleet.logs import get_logger
@@ -36,7 +37,8 @@ class Shadow:
     Attributes:
         from_at: since when it judges, event time; None = nothing yet.
         alarms: by component and fault, as they would be.
-        is_broken: it failed in this step: nothing of it is kept, and it begins anew with the next one.
+        trouble: why it failed in this step: nothing of it is kept, and it begins anew with the next one.
+        trouble_before: likewise in the step before; what goes on is told once.
     """
 
     device_id: str
@@ -45,7 +47,9 @@ class Shadow:
     alarms: dict[Place, Alarm]
     from_at: datetime | None
     told: list[ShadowEvent] = field(default_factory=list)
-    is_broken: bool = False
+    trouble: str | None = None
+    trouble_before: str | None = None
+    _document: str = "{}"
 
     def take(self, epoch: str, entries: Sequence[Entry], samples: Mapping[int, Samples], context: Context) -> None:
         """Show it what the active version was shown."""
@@ -56,10 +60,12 @@ class Shadow:
             self.memory, told = replay.take(self.memory, epoch, entries, samples, own)
             for observation in told:
                 self._decide(observation)
-        except Exception:
-            _log.exception("A version in shadow failed", version=self.tuning.version, device=self.device_id)
+            self._document = evaluate.to_document(self.memory)
+        except Exception as error:
+            self.trouble = f"{type(error).__name__}: {error}"[:500]
             metrics.failures.labels("shadow").inc()
-            self.is_broken = True
+            if self.trouble != self.trouble_before:
+                _log.exception("A version in shadow failed", version=self.tuning.version, device=self.device_id)
 
     def _decide(self, observation: Observation) -> None:
         key = (observation.component, observation.fault)
@@ -79,28 +85,33 @@ class Shadow:
                     observation.confidence,
                     observation.at,
                     decision.reason,
-                    dict(decision.alarm.detail),
+                    msgspec.json.decode(msgspec.json.encode(decision.alarm.detail)),
                 )
             )
 
     async def save(self, connection: AsyncConnection, device: int, until_at: datetime | None) -> None:
         """Keep what it remembers and said, in the transaction of the step that ended there."""
-        if self.is_broken or until_at is None or self.from_at is None:
+        if until_at is None or self.from_at is None:
             return
-        document = evaluate.to_document(self.memory)
-        state = ShadowState(evaluate.VERSION, document, list(self.alarms.values()), self.from_at, until_at)
+        if self.trouble is None:
+            standing = list(self.alarms.values())
+            state = ShadowState(evaluate.VERSION, self._document, standing, self.from_at, until_at)
+        else:
+            state, self.told = ShadowState(evaluate.VERSION, "{}", [], until_at, until_at, self.trouble), []
         await releases.save_shadow(connection, device, self.tuning.version, state, self.told)
 
 
 async def open_shadow(connection: AsyncConnection, claim: Claim, tuning: Tuning) -> Shadow:
     """A version where it stood; it begins anew, with what the active one remembers, if it stood elsewhere."""
     stored = await releases.find_shadow(connection, claim.device, tuning.version)
-    if stored and stored.until_at == claim.evaluated_until and stored.memory_version == evaluate.VERSION:
+    trouble = stored.trouble if stored else None
+    is_here = stored is not None and stored.until_at == claim.evaluated_until and trouble is None
+    if stored and is_here and stored.memory_version == evaluate.VERSION:
         memory, known = evaluate.recall(stored.memory, stored.memory_version), stored.alarms
         return Shadow(claim.device_id, tuning, memory, _by_place(known), stored.from_at)
     memory = evaluate.recall(claim.state, claim.version)
     known = await alarms.lock_alarms(connection, claim.device)
-    return Shadow(claim.device_id, tuning, memory, _by_place(known), claim.evaluated_until)
+    return Shadow(claim.device_id, tuning, memory, _by_place(known), claim.evaluated_until, trouble_before=trouble)
 
 
 def _by_place(known: Sequence[Alarm]) -> dict[Place, Alarm]:

@@ -54,7 +54,7 @@ async def test_report_tells_what_only_one_side_raised(api: Api) -> None:
     )
     connection.commit()
     found = (await api.get("/api/v1/detectors/2/report"))["report"]
-    assert (found["devices"], found["device_days"]) == (1, 2.0)
+    assert found["judged"] == {"devices": 1, "failing": 0, "device_days": 2.0}
     [row] = found["faults"]
     assert (row["fault"], row["only_shadow"], row["only_active"]) == ("pump_worn", 1, 0)
     [example] = found["examples"]

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import structlog.testing
 
 from dermafleet.contracts.releases import Mode, Release
 from dermafleet.errors import PermanentError
@@ -120,13 +121,20 @@ async def test_version_in_shadow_that_fails_does_not_stop_the_active_one(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(replay, "take", fail)
     machine = Machine()
     machine.open()
-    clog(machine)
-    await follow(site, machine)
+    with monkeypatch.context() as patched, structlog.testing.capture_logs() as logs:
+        patched.setattr(replay, "take", fail)
+        for percent in (range(10, 70, 10), range(70, 120, 10)):
+            clog(machine, percent=percent)
+            await follow(site, machine)
     assert site.query("select 1 from alarm where fault = 'filter_clogged'")
-    assert not site.query("select 1 from shadow_state")
+    assert [log["event"] for log in logs] == ["A version in shadow failed"], "told once"
+    assert (await report(site)).judged.failing == 1
+    machine.block([0.1] * 40)
+    await follow(site, machine)
+    assert (await report(site)).judged.failing == 0
+    assert [row["transition"] for row in site.query("select * from shadow_alarm_event")] == ["cleared"]
 
 
 async def test_users_rules_are_not_judged_in_shadow(site: Site) -> None:

@@ -38,9 +38,10 @@ def create() -> None:
         sa.Column("alarms", JSONB(), nullable=False),
         sa.Column("from_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("until_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("trouble", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("shadow_state_device_id_fkey")),
         sa.PrimaryKeyConstraint("device_id", "version", name=op.f("shadow_state_pkey")),
-        comment="What a version in shadow remembers of a device; it judged what lies between from_at and until_at",
+        comment="What a version in shadow remembers of a device; from_at to until_at: judged; trouble: why it failed",
     )
     op.create_table(
         "shadow_alarm_event",

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from dermafleet.contracts.releases import Release, Spell, compare, share_of
+from dermafleet.contracts.releases import Judged, Release, Spell, compare, share_of
 from services.alerts.diagnosis import verdict
 from services.alerts.diagnosis.signatures import HEALTHY, MILD
 from services.alerts.diagnosis.verdict import Standing
@@ -10,6 +10,7 @@ from services.alerts.tuning import FIRST, VERSIONS, version_for
 
 SECOND = VERSIONS[2]
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+JUDGED = Judged(devices=2, failing=0, device_days=4.0)
 DEVICES = [f"D-{number:04d}" for number in range(2000)]
 
 
@@ -58,7 +59,7 @@ def spell(
 def test_report_pairs_what_stands_at_one_time_and_counts_the_rest() -> None:
     active = [spell(0, 5), spell(20, 21), spell(50), spell(1, device="D-2"), spell(3, fault="g")]
     shadow = [spell(2, 6, severity=3), spell(40, 45), spell(49), spell(0, device="D-2")]
-    found = compare(2, active, shadow, devices=2, device_days=4.0)
+    found = compare(2, active, shadow, judged=JUDGED)
     f, g = found.faults
     assert (f.fault, f.only_active, f.only_shadow, f.both) == ("f", 1, 1, 3)
     assert (f.earlier, f.later, f.worse, f.milder, f.lead_s) == (2, 1, 1, 0, 3600.0)
@@ -71,5 +72,5 @@ def test_report_pairs_what_stands_at_one_time_and_counts_the_rest() -> None:
 
 
 def test_report_says_how_many_examples_it_leaves_out() -> None:
-    found = compare(2, [spell(3 * i, 3 * i + 0.1) for i in range(60)], [], devices=1, device_days=1.0)
+    found = compare(2, [spell(3 * i, 3 * i + 0.1) for i in range(60)], [], judged=JUDGED)
     assert (len(found.examples), found.not_shown, found.faults[0].only_active) == (50, 10, 60)
