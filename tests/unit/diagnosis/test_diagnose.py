@@ -206,3 +206,20 @@ def test_what_lies_in_jar_and_canister_is_judged_by_weight() -> None:
         "canister_last_g": 700.0,
     }
     assert [(each.fault, each.severity) for each in patient.treat()] == [("crystals_low", None), ("canister_full", 3)]
+
+
+def test_a_leak_is_named_behind_a_clogged_filter_though_their_vacua_cancel() -> None:
+    patient = Patient(machine=signatures.hypothesis("leak_dirty_side").change(OWN.with_(filter_load=15.0), 1.0))
+
+    told = [patient.treat(), patient.treat(), patient.test()]
+
+    assert [[each.fault for each in session] for session in told] == [[], [], ["leak_dirty_side"]]
+
+
+def test_of_two_faults_one_that_is_there_is_named() -> None:
+    leaking = signatures.hypothesis("leak_clean_side").change(OWN, 1.0)
+    patient = Patient(machine=signatures.hypothesis("return_path_blocked").change(leaking, 0.2))
+
+    told = {each.fault for _ in range(4) for each in patient.treat()}
+
+    assert told == {"return_path_blocked"}
