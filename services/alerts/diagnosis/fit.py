@@ -131,15 +131,19 @@ def _group(residuals: Sequence[Residual]) -> list[tuple[str, _Rows]]:
     for each in residuals:
         if each.channel in known.get(each.state, ()) and np.isfinite(each.residual):
             members.setdefault((each.state, each.setpoint_kpa), []).append(each)
-    return [(state, _rows(rows, setpoint)) for (state, setpoint), rows in members.items()]
+    dust = [row.residual for rows in members.values() for row in rows if row.channel == "filter_dp_kpa"]
+    load = float(np.median(dust)) if dust else 0.0
+    return [(state, _rows(rows, setpoint, load)) for (state, setpoint), rows in members.items()]
 
 
-def _rows(rows: list[Residual], setpoint_kpa: float | None) -> _Rows:
+def _rows(rows: list[Residual], setpoint_kpa: float | None, load: float) -> _Rows:
+    """One state's residuals; what all pressure drops share is dust on the filter, no deviation from the type."""
     residual = np.array([each.residual for each in rows])
     shared = np.array([each.shared for each in rows], dtype=np.float64).reshape(len(rows), -1)
     model = np.array([MODEL_ERROR[each.channel] for each in rows])
     error = np.array([each.error for each in rows])
-    own = np.square(error) + np.square(model) + np.square(SCALE_ERROR * residual)
+    shift = residual - np.array([load if each.channel == "filter_dp_kpa" else 0.0 for each in rows])
+    own = np.square(error) + np.square(model) + np.square(SCALE_ERROR * shift)
     covariance = np.diag(own) + shared @ shared.T
     return _Rows(
         tuple(each.channel for each in rows),
