@@ -17,10 +17,16 @@ from services.alerts.backtest import Bounds
 from services.alerts.backtest_jobs import keep_backtesting, work_off_one
 from tests.integration.test_follower import Site, alerts_process, until
 from tests.integration.test_rules import LOADED, activate, of_rules
-from tests.unit.alerts.machine import START_MS, Machine
+from tests.unit.alerts.machine import Machine
 
 WIDE = Bounds(devices=10, days=30, samples=1_000_000)
-NOW = datetime.fromtimestamp(START_MS / 1000, UTC) + timedelta(days=1)
+START = datetime.now(UTC) - timedelta(days=12)
+"""The past: what claims to come from the future is given another time when it is stored."""
+NOW = START + timedelta(days=1)
+
+
+def machine_of_then() -> Machine:
+    return Machine(now_ms=int(START.timestamp()) * 1000)
 
 
 @pytest.fixture
@@ -44,7 +50,7 @@ def loaded_twice(machine: Machine) -> Machine:
 
 
 async def test_backtest_says_what_the_rule_says_live(site: Site) -> None:
-    device, machine = site.add("D-0001"), loaded_twice(Machine())
+    device, machine = site.add("D-0001"), loaded_twice(machine_of_then())
     site.deliver("D-0001", machine.log)
     tried = await backtest.run(site.engine, LOADED, BacktestRequest(), WIDE, now=NOW)
     await activate(site, LOADED)
@@ -64,7 +70,7 @@ async def test_backtest_says_what_the_rule_says_live(site: Site) -> None:
 
 async def test_backtest_writes_nothing(site: Site) -> None:
     site.add("D-0001")
-    site.deliver("D-0001", loaded_twice(Machine()).log)
+    site.deliver("D-0001", loaded_twice(machine_of_then()).log)
     await backtest.run(site.engine, LOADED, BacktestRequest(), WIDE, now=NOW)
     assert not site.query("select 1 from alarm")
     assert not site.query("select 1 from session_feature")
@@ -75,7 +81,7 @@ async def test_backtest_says_what_it_left_out(site: Site) -> None:
     for number in range(1, 5):
         site.add(f"D-{number}")
     for number in (1, 2):
-        site.deliver(f"D-{number}", loaded_twice(Machine()).log)
+        site.deliver(f"D-{number}", loaded_twice(machine_of_then()).log)
     request = BacktestRequest(days=40, devices=["D-1", "D-2", "D-3", "D-9"])
     tight = Bounds(devices=3, days=30, samples=20)
     tried = await backtest.run(site.engine, LOADED, request, tight, now=NOW)
@@ -93,7 +99,7 @@ async def test_backtest_says_what_it_left_out(site: Site) -> None:
 
 async def test_backtest_looks_at_its_period_only(site: Site) -> None:
     site.add("D-0001")
-    machine = loaded_twice(Machine())
+    machine = loaded_twice(machine_of_then())
     machine.now_ms += 10 * 86_400_000
     machine.block([0.7] * 8)
     site.deliver("D-0001", machine.log)
@@ -118,7 +124,7 @@ async def found(site: Site, job: backtests.Job) -> backtests.Job:
 
 async def test_ordered_backtest_is_worked_off_and_its_result_kept(site: Site) -> None:
     site.add("D-0001")
-    site.deliver("D-0001", loaded_twice(Machine()).log)
+    site.deliver("D-0001", loaded_twice(machine_of_then()).log)
     job = await order(site, LOADED)
     assert job.state == "queued"
     assert await work_off_one(site.engine, WIDE, now=NOW)
@@ -155,7 +161,7 @@ async def test_backtest_that_fails_says_why_and_lets_the_next_one_go_on(site: Si
 
 async def test_alerts_process_works_off_what_was_ordered(site: Site) -> None:
     site.add("D-0001")
-    site.deliver("D-0001", loaded_twice(Machine()).log)
+    site.deliver("D-0001", loaded_twice(machine_of_then()).log)
     job = await order(site, LOADED, days=3000.0)
     async with alerts_process(site):
         await until("it is done", lambda: site.query("select 1 from rule_backtest where state = 'done'"))
