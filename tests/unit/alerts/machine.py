@@ -61,6 +61,9 @@ class Machine:
     log: list[Item] = field(default_factory=list)
     _epochs: int = 0
 
+    def __post_init__(self) -> None:
+        self._began_ms = self.now_ms
+
     @property
     def epoch(self) -> str:
         return f"{self._epochs:016x}"
@@ -150,7 +153,7 @@ class Machine:
         self._append("telemetry", telemetry)
 
     def _stamp(self) -> Stamp:
-        return {"boot": f"b{self._epochs}", "at": self.now_ms, "up": self.now_ms - START_MS, "clock": "synced"}
+        return {"boot": f"b{self._epochs}", "at": self.now_ms, "up": self.now_ms - self._began_ms, "clock": "synced"}
 
     def _append(self, kind: Kind, content: Content) -> None:
         seq = self.log[-1].seq + 1 if self.log and self.log[-1].epoch == self.epoch else 1
