@@ -17,7 +17,7 @@ class RuleVersion(Model):
     version: int
     state: RuleState
     rule: dict[str, Any]  # a `dermafleet.contracts.rules.Rule`; see `services.api.schema`
-    """As it was posted, with its version."""
+    """As it was posted, with its version and all that was left out."""
     created_at: datetime
     created_by: str
     activated_at: datetime | None

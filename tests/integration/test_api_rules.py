@@ -36,7 +36,8 @@ async def post(api: Api, path: str, body: object = None, **headers: str) -> http
 async def test_a_rule_is_a_draft_until_it_is_activated_and_then_retired(api: Api) -> None:
     added = await post(api, "", HOT)
     assert (added.status_code, added.json()["active"], added.json()["newest"]["state"]) == (201, None, "draft")
-    assert added.json()["newest"]["rule"] == {**HOT, "version": 1}
+    by_default = {"models": [], "component": "main", "duration_s": 10, "sessions": 1, "state": "any"}
+    assert added.json()["newest"]["rule"] == {**HOT, **by_default, "version": 1}
     assert added.json()["newest"]["created_by"] == "service@example.org"
     activated = await post(api, "/pump_hot/activate")
     assert activated.json()["active"]["version"] == 1
@@ -137,7 +138,7 @@ async def test_a_backtest_is_ordered_and_looked_at(api: Api) -> None:
     assert (ordered.status_code, ordered.json()["state"], ordered.json()["result"]) == (202, "queued", None)
     seen = await api.get(ordered.headers["Location"])
     assert seen == ordered.json()
-    assert (seen["version"], seen["request"]) == (1, {"days": 7.0, "devices": ["D-1"]})
+    assert (seen["version"], seen["request"]) == (1, {"version": None, "days": 7.0, "devices": ["D-1"]})
     assert (await post(api, "/pump_hot/backtest", {"days": 0})).json()["errors"][0]["pointer"] == "#/days"
     assert (await post(api, "/pump_hot/backtest", {"version": 3})).status_code == 404
     other = ordered.headers["Location"].replace("pump_hot", "pump_cold")

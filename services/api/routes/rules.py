@@ -1,8 +1,10 @@
 """Users' rules: written as drafts, tried on stored history, activated, retired."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, cast
 from uuid import UUID
 
+import msgspec
 from fastapi import APIRouter, Depends, Header, Request, Response, status
 
 from dermafleet.contracts.backtests import BacktestRequest, decode_request
@@ -137,7 +139,7 @@ async def start_backtest(
     """Alerts works it off within minutes; the header `Location` says where to look."""
     job = await backtests.order(connection, key, wanted, actor=who.account.email)
     response.headers["Location"] = f"/api/v1/rules/{key}/backtest/{job.id}"
-    return models.Backtest.model_validate(job)
+    return _backtest(job)
 
 
 @router.get("/rules/{key}/backtest/{id}", summary="A backtest and its result", operation_id="get_backtest")
@@ -145,7 +147,12 @@ async def backtest(connection: Read, key: str, id: UUID) -> models.Backtest:
     job = await backtests.find_job(connection, key, id)
     if job is None:
         raise not_found("backtest", id)
-    return models.Backtest.model_validate(job)
+    return _backtest(job)
+
+
+def _backtest(job: backtests.Job) -> models.Backtest:
+    request = msgspec.convert(job.request, BacktestRequest)
+    return models.Backtest.model_validate({**asdict(job), "request": msgspec.structs.asdict(request)})
 
 
 def _answer(response: Response, row: StoredRule) -> models.RuleDetail:
@@ -173,7 +180,7 @@ def _version(row: stored.RuleVersion) -> models.RuleVersion:
     return models.RuleVersion(
         version=row.version,
         state=cast(models.RuleState, row.state),
-        rule={**row.document, "version": row.version},
+        rule=msgspec.structs.asdict(row.rule),
         created_at=row.created_at,
         created_by=row.created_by,
         activated_at=row.activated_at,
