@@ -1,8 +1,8 @@
 """One opinion on a component's intake filter, from its samples and from its sessions, with the forecast of its life.
 
-Samples tell within seconds that a filter has reached its limit; sessions tell how long it will last. A treatment
-machine is judged by both, and the worse holds; a rig without sessions by its samples. A filter that a record calls new
-is believed when the next session shows it.
+Samples tell within seconds that a filter has reached its limit; sessions tell what comes before, and how long it will
+last. A treatment machine is judged by both, and the worse holds; a rig without sessions by its samples. A filter that a
+record calls new is believed when the next session shows it.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ def take_samples(state: State, block: Block, context: Context) -> Findings:
     if is_rig:
         _note_time(state, int(block.at_ms[0]), int(block.at_ms[-1]))
     for each in changes:
-        found.observations += _tell_samples(state, each)
+        found.observations += _tell_samples(state, each, is_rig=is_rig)
     return found
 
 
@@ -92,7 +92,7 @@ def take_session(
     _note_time(state, features.started_ms, features.ended_ms)
     confidence = _confidence(state.sessions, ratio, normalised.filter_index_error or 0.0, judged.forecast)
     evidence = _evidence(features.filter_index, rated, judged.forecast)
-    found.observations += _tell_session(state, features.ended_ms, origin, ratio, confidence, evidence)
+    found.observations += _tell_session(state, features.ended_ms, origin, ratio, confidence, evidence, is_rig=False)
     if judged.forecast is not None:
         found.forecasts.append(_forecast(features.ended_ms, ratio, judged.forecast, judged.evening_probability))
     return found
@@ -128,7 +128,7 @@ def _take_rig_session(state: State, features: SessionFeatures, origin: Origin) -
     """A rig's sessions are stretches of its running: what its samples say is told again, with the forecast."""
     found, samples = Findings(), state.samples
     confidence = filter_clogged.find_confidence(samples)
-    found.observations += _tell_session(state, features.ended_ms, origin, samples.level, confidence, {})
+    found.observations += _tell_session(state, features.ended_ms, origin, samples.level, confidence, {}, is_rig=True)
     if samples.forecast is not None:
         found.forecasts.append(_forecast(features.ended_ms, samples.level, samples.forecast, None))
     return found
@@ -138,27 +138,40 @@ def _is_rig(context: Context) -> bool:
     return context.limits.architecture == "bench"
 
 
-def _severity(state: State) -> int | None:
+def _severity(state: State, *, is_rig: bool) -> int | None:
     """The worse of both ways; None while neither has an opinion."""
-    opinions = (state.samples.standing.severity, state.sessions.standing.severity)
-    known = [each for each in opinions if each is not None]
+    known = [each for each in (_by_samples(state, is_rig=is_rig), state.sessions.standing.severity) if each is not None]
     return max(known) if known else None
 
 
-def _tell_samples(state: State, opinion: Observation) -> list[Observation]:
-    """What the samples say, unless the sessions say worse."""
-    severity = _severity(state)
-    if severity == state.told and severity != (opinion.severity or 0):
+def _by_samples(state: State, *, is_rig: bool) -> int | None:
+    """What the samples say; of a treatment machine's filter only whether it reached its limit, or is clean."""
+    standing = state.samples.standing
+    return standing.severity if is_rig or standing.has_failed or standing.severity == 0 else None
+
+
+def _tell_samples(state: State, opinion: Observation, *, is_rig: bool) -> list[Observation]:
+    """What the samples say, unless the sessions say worse or it is known."""
+    severity = _severity(state, is_rig=is_rig)
+    is_own = bool(severity) and severity == _by_samples(state, is_rig=is_rig)
+    if severity is None or (severity == state.told and not is_own):
         return []
     state.told, state.told_ratio = severity, state.samples.told
     return [replace(opinion, severity=severity or None)]
 
 
 def _tell_session(
-    state: State, at_ms: int, origin: Origin, ratio: float, confidence: float, evidence: Mapping[str, Value]
+    state: State,
+    at_ms: int,
+    origin: Origin,
+    ratio: float,
+    confidence: float,
+    evidence: Mapping[str, Value],
+    *,
+    is_rig: bool,
 ) -> list[Observation]:
     """What holds after a session, where it differs from what was told."""
-    severity = _severity(state)
+    severity = _severity(state, is_rig=is_rig)
     has_moved = bool(severity) and abs(ratio - state.told_ratio) >= TELL_STEP
     if severity is None or (severity == state.told and not has_moved):
         return []

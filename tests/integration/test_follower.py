@@ -36,8 +36,8 @@ NEVER = Patience()
 AT_ONCE = Patience(timedelta(microseconds=1), timedelta(microseconds=1))
 POLL = timedelta(milliseconds=10)
 DEADLINE_S = 30
-CLOGS = ["raised", "severity_up", "severity_up"]
-"""What becomes of the alarm while `clogging`: advisory, service due, fault."""
+CLOGS = ["raised"]
+"""What becomes of the alarm while `clogging`: in the middle of a session only the limit is told."""
 
 
 class Site:

@@ -4,8 +4,8 @@
 so a drop measured at another flow is scaled by rated/actual flow, actual at the mean pressure in the filter, because a
 litre at standard conditions takes more room under vacuum (Darcy; the quadratic part of a loaded filter is within sensor
 error). Without a flow sensor the drop is taken as it is: in contact the flow is lower, so such a machine is judged
-late, never early. The *level* is the ratio's median of five, smoothed over seconds of pumping. The level and the
-forecast from the filter's course so far decide (`forecast.judge`).
+late, never early. The *level* is the ratio's median over two seconds (`filter_ticks`), smoothed over more of pumping.
+The level and the forecast from the filter's course so far decide (`forecast.judge`).
 
 Not observable, hence silent: no limit in the model, no pressure drop measured, or flow fitted but missing or too low.
 """
@@ -13,9 +13,9 @@ Not observable, hence silent: no limit in the model, no pressure drop measured, 
 import math
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
+from services.alerts.detectors import filter_ticks
+from services.alerts.detectors.filter_ticks import Tick
 from services.alerts.forecast.curve import Curve, advance
 from services.alerts.forecast.judge import (
     ADVISORY,
@@ -37,25 +37,20 @@ from services.alerts.forecast.judge import (
 from services.alerts.forecast.library import Library
 from services.alerts.forecast.remaining import Forecast, Usage, forecast
 from services.alerts.limits import Limits
-from services.alerts.observation import Block, Floats, Observation, Origin, Value, utc
+from services.alerts.observation import Block, Observation, Origin, Value, utc
 from services.alerts.tuning import FIRST
 
 FAULT = "filter_clogged"
 COMPONENT = "main"
-VERSION = 2
+VERSION = 3
 CHANNELS = ("filter_dp_kpa", "flow_lpm", "pump_on", "vacuum_inlet_kpa", "ambient_kpa")
 
-SMOOTHING_MS = 10_000
+SMOOTHING_S = 10.0
 """Several strokes (contact and lift) of a treatment."""
 MIN_SAMPLES = 5
-"""Median of so many."""
+"""Median of at least so many: fewer are spikes."""
 MAX_GAIN = 0.25
-"""After a pause the level still takes several samples to follow."""
-MIN_FLOW = 0.3
-"""Share of the rated flow below which noise, scaled up, would drown the ratio."""
-MAX_RATIO = 3.0
-MAX_PAUSE_MS = 3_600_000
-"""The longest gap between two samples with the pump on that counts as pumping."""
+"""Of a tick: after sparse samples the level still takes several to follow."""
 LOOK_AGAIN = 1.02
 MIN_LOOK_S = 1.0
 """A filter is forecast again when its exposure has grown by 2 %, and by 1 s."""
@@ -63,8 +58,7 @@ TELL_STEP = 0.1
 """An alarm's numbers are renewed when the level has moved this far."""
 COVERAGE_GAIN = 1 / 64
 NOISE_GAIN = 1 / 32
-STANDARD_KPA = 101.325
-MIN_MEAN_KPA = 10.0
+"""Per sample."""
 
 
 class State(msgspec.Struct):
@@ -72,14 +66,13 @@ class State(msgspec.Struct):
 
     Attributes:
         standing: the opinion and its timers.
-        curve: the course of this filter.
-        boot, up_ms, at_ms: the last usable sample.
-        was_on: whether the pump ran at the last sample.
-        recent: the last ratios, oldest first, for the median.
+        ticks: samples on their way into ticks.
+        curve: the course of this filter; empty where nothing is forecast.
+        recent: the last ratios, oldest first, for the median of sparse samples.
         level: smoothed ratio.
         noise: mean absolute deviation of the ratio from the level.
         coverage: share of usable samples among those with the pump on.
-        has_flow: a flow was measured once, so a sample without it is unusable.
+        pumped_ms: pumping time since the last usable tick.
         forecast: the last one; None = none yet.
         looked_s: exposure at it.
         risen_at_ms, fallen_at_ms: event time from which the level has been at or above, below the advisory level.
@@ -89,16 +82,13 @@ class State(msgspec.Struct):
 
     version: int = VERSION
     standing: Standing = msgspec.field(default_factory=Standing)
+    ticks: filter_ticks.State = msgspec.field(default_factory=filter_ticks.State)
     curve: Curve = msgspec.field(default_factory=Curve)
-    boot: str | None = None
-    up_ms: int = 0
-    at_ms: int = 0
-    was_on: bool = False
     recent: list[float] = msgspec.field(default_factory=list)
     level: float = 0.0
     noise: float = 0.0
     coverage: float = 1.0
-    has_flow: bool = False
+    pumped_ms: int = 0
     forecast: Forecast | None = None
     looked_s: float = 0.0
     risen_at_ms: int | None = None
@@ -126,29 +116,26 @@ def evaluate(
     Without a library nothing is forecast: the level alone decides. The result depends only on the entries and their
     order, not on how they are grouped into calls.
     """
-    if limits.filter_dp_kpa is None:
+    if limits.filter_dp_kpa is None or not len(block.at_ms):
         return []
-    state.has_flow = state.has_flow or bool(np.isfinite(block.channel("flow_lpm")).any())
-    is_on, ratios = find_ratios(block, limits, has_flow=state.has_flow)
-    usable = np.isfinite(ratios)
     changes: list[Observation] = []
     course = _Course(state)
-    for i, runs in enumerate(is_on.tolist()):
-        if runs:
-            state.coverage += COVERAGE_GAIN * (float(usable[i]) - state.coverage)
-        if usable[i]:
-            course.note(_take(state, block, i, float(ratios[i])), float(ratios[i]))
-            if library is not None and course.is_due:
+    for after, tick in filter_ticks.take(state.ticks, block, limits):
+        pumped_s = _take(state, tick)
+        if pumped_s is None:
+            continue
+        if library is not None:
+            course.note(pumped_s, tick.ratios)
+            if course.is_due:
                 course.close()
                 _look(state, library, usage, due_share)
-            is_other = is_other_filter(state.standing)
-            if is_other:
-                course.close()
-            if _decide(state):
-                changes.append(_observation(state, block, i, limits))
-            if is_other:
-                course = _Course(state)
-        state.was_on = runs
+        is_other = is_other_filter(state.standing)
+        if is_other:
+            course.close()
+        if _decide(state):
+            changes.append(_observation(state, tick, block, after, limits))
+        if is_other:
+            course = _Course(state)
     course.close()
     return changes
 
@@ -161,9 +148,9 @@ class _Course:
         self._pumped_s: list[float] = []
         self._ratios: list[float] = []
 
-    def note(self, pumped_s: float, ratio: float) -> None:
+    def note(self, pumped_s: float, ratios: list[float]) -> None:
         self._pumped_s.append(pumped_s)
-        self._ratios.append(ratio)
+        self._ratios.append(_median(ratios))
         self._exposure_s += pumped_s
 
     @property
@@ -173,7 +160,8 @@ class _Course:
         return self._exposure_s >= max(looked_s * LOOK_AGAIN, looked_s + MIN_LOOK_S)
 
     def close(self) -> None:
-        advance(self._state.curve, self._pumped_s, self._ratios)
+        if self._ratios:
+            advance(self._state.curve, self._pumped_s, self._ratios)
         self._pumped_s, self._ratios = [], []
 
 
@@ -184,52 +172,37 @@ def replaced(state: State) -> None:
     state.forecast, state.looked_s = None, 0.0
 
 
-def find_ratios(block: Block, limits: Limits, *, has_flow: bool) -> tuple[NDArray[np.bool_], Floats]:
-    """Whether the pump runs, and the ratio of each sample (1 = at the limit).
+def _take(state: State, tick: Tick) -> float | None:
+    """Move level, noise and timers on; returns the pumping seconds since the last usable tick, None if it has no value.
 
-    Returns:
-        shapes (n,) and (n,); the ratio is NaN where it cannot be compared, and between 0 and `MAX_RATIO` elsewhere.
+    The level follows the median of the tick's samples, and of at least `MIN_SAMPLES`: sparse samples reach back.
     """
-    dp, flow, pump = block.channel("filter_dp_kpa"), block.channel("flow_lpm"), block.channel("pump_on")
-    rated = limits.filter_flow_lpm
-    actual = flow * STANDARD_KPA / _mean_pressure(block, dp)
-    is_flowing = flow > 0 if rated is None else actual >= MIN_FLOW * rated
-    is_on = np.where(np.isnan(pump), is_flowing, pump >= 0.5)
-    ratio = dp / (limits.filter_dp_kpa or math.nan)
-    if has_flow and rated is not None:
-        ratio = np.where(is_flowing, ratio * rated / np.where(is_flowing, actual, 1.0), np.nan)
-    ratio = np.where(is_on, np.clip(ratio, 0.0, MAX_RATIO), np.nan)
-    return is_on, ratio
-
-
-def _mean_pressure(block: Block, dp: Floats) -> Floats:
-    """Absolute pressure in the middle of the filter, kPa, shape (n,); standard pressure where it is not known."""
-    ambient = np.nan_to_num(block.channel("ambient_kpa"), nan=STANDARD_KPA)
-    vacuum = block.channel("vacuum_inlet_kpa")
-    mean = ambient - vacuum + np.nan_to_num(dp) / 2
-    return np.where(np.isnan(vacuum), STANDARD_KPA, np.maximum(mean, MIN_MEAN_KPA))
-
-
-def _take(state: State, block: Block, i: int, ratio: float) -> float:
-    """Move level, noise and timers on by one usable sample; returns the pumping seconds since the one before."""
-    at_ms = int(block.at_ms[i])
-    up_ms = block.up_ms + at_ms - int(block.at_ms[0])
-    is_same_boot = block.boot == state.boot
-    pause = max(up_ms - state.up_ms if is_same_boot else at_ms - state.at_ms, 0)
-    state.boot, state.up_ms, state.at_ms = block.boot, up_ms, at_ms
-    state.recent = [*state.recent[1 - MIN_SAMPLES :], ratio]
-    median = sorted(state.recent)[len(state.recent) // 2]
+    ratios = tick.ratios
+    state.pumped_ms += tick.pumped_ms
+    if tick.running:
+        gain = 1 - (1 - COVERAGE_GAIN) ** tick.running
+        state.coverage += gain * (len(ratios) / tick.running - state.coverage)
+    if not ratios:
+        return None
+    pumped_s, state.pumped_ms = state.pumped_ms / 1000, 0
+    median = _median(ratios if len(ratios) >= MIN_SAMPLES else [*state.recent, *ratios][-MIN_SAMPLES:])
+    state.recent = [*state.recent, *ratios][1 - MIN_SAMPLES :]
     if state.samples == 0:
         state.level = median
-    state.samples += 1
-    state.level += min(1 - math.exp(-pause / SMOOTHING_MS), MAX_GAIN) * (median - state.level)
-    state.noise += NOISE_GAIN * (abs(ratio - state.level) - state.noise)
-    note_level(state.standing, state.level, pause / 1000)
-    if state.level >= ADVISORY_LEVEL:
-        state.risen_at_ms, state.fallen_at_ms = state.risen_at_ms or at_ms, None
+    state.samples += len(ratios)
+    level = state.level = state.level + min(1 - math.exp(-pumped_s / SMOOTHING_S), MAX_GAIN) * (median - state.level)
+    deviation = sum([abs(ratio - level) for ratio in ratios]) / len(ratios)
+    state.noise += (1 - (1 - NOISE_GAIN) ** len(ratios)) * (deviation - state.noise)
+    note_level(state.standing, level, pumped_s)
+    if level >= ADVISORY_LEVEL:
+        state.risen_at_ms, state.fallen_at_ms = state.risen_at_ms or tick.at_ms, None
     else:
-        state.risen_at_ms, state.fallen_at_ms = None, state.fallen_at_ms or at_ms
-    return min(pause, MAX_PAUSE_MS) / 1000 if state.was_on and is_same_boot else 0.0
+        state.risen_at_ms, state.fallen_at_ms = None, state.fallen_at_ms or tick.at_ms
+    return pumped_s
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
 
 
 def _look(state: State, library: Library, usage: Usage, due_share: float) -> None:
@@ -254,15 +227,16 @@ def _decide(state: State) -> bool:
     return True
 
 
-def _observation(state: State, block: Block, i: int, limits: Limits) -> Observation:
+def _observation(state: State, tick: Tick, block: Block, after: int, limits: Limits) -> Observation:
+    """Told at the sample with which the tick was known to be over."""
     severity = state.standing.severity
     since_ms = state.risen_at_ms if severity else state.fallen_at_ms
     return Observation(
         component=COMPONENT,
         fault=FAULT,
         severity=severity or None,
-        at=utc(int(block.at_ms[i])),
-        origin=Origin(block.epoch, block.seq, i),
+        at=utc(int(block.at_ms[after])),
+        origin=Origin(block.epoch, block.seq, after),
         confidence=find_confidence(state),
         detector=FAULT,
         detector_version=VERSION,
@@ -270,13 +244,13 @@ def _observation(state: State, block: Block, i: int, limits: Limits) -> Observat
         detail={
             "ratio": round(state.level, 4),
             "level": _THRESHOLDS.get(severity or 0, ADVISORY_LEVEL),
-            "dp_kpa": _rounded(block.channel("filter_dp_kpa")[i]),
-            "flow_lpm": _rounded(block.channel("flow_lpm")[i]),
+            "dp_kpa": tick.dp_kpa,
+            "flow_lpm": tick.flow_lpm,
             "limit_kpa": limits.filter_dp_kpa,
             "limit_flow_lpm": limits.filter_flow_lpm,
-            "since": utc(since_ms or int(block.at_ms[i])).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "since": utc(since_ms or tick.at_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "samples": state.samples,
-            "window_s": SMOOTHING_MS / 1000,
+            "window_s": SMOOTHING_S,
             "noise": round(state.noise, 4),
             "coverage": round(state.coverage, 4),
             **_expected(state.forecast),
@@ -329,8 +303,4 @@ def find_confidence(state: State) -> float:
     share = margin / (margin + state.noise) if margin else 0.0
     if standing.severity == SERVICE_DUE and state.level < NEAR_LEVEL and state.forecast is not None:
         share = min(share, state.forecast.due_probability)
-    return round(state.coverage * share * (1.0 if state.has_flow else 0.8), 4)
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(float(value), 4)
+    return round(state.coverage * share * (1.0 if state.ticks.has_flow else 0.8), 4)

@@ -56,6 +56,7 @@ class Standing(msgspec.Struct):
             None = it is not.
         due_from_s: exposure since when the forecast says due; None = it does not.
         is_due: whether it has said so for long enough.
+        has_failed: whether the limit was reached.
     """
 
     severity: int | None = None
@@ -67,6 +68,7 @@ class Standing(msgspec.Struct):
     low_s: float | None = None
     due_from_s: float | None = None
     is_due: bool = False
+    has_failed: bool = False
 
 
 def note_level(standing: Standing, level: float, pumped_s: float, patience: Patience = SAMPLES) -> None:
@@ -101,6 +103,7 @@ def judge(standing: Standing, level: float, patience: Patience = SAMPLES) -> boo
     """Change the opinion where a delay has run out; returns whether it changed."""
     before = standing.severity
     standing.severity = _severity(standing, level, patience)
+    standing.has_failed = standing.has_failed or (standing.severity or 0) >= FAULTY
     return standing.severity != before
 
 
