@@ -80,9 +80,7 @@ class Stack:
         """The simulated machines, one per device."""
         machines = parts.Machines(
             mqtt_urls={each: server.url(each) for each in self.device_ids},
-            model=fleet.CRYSTAL.id,
-            seed=1,
-            clogging={},
+            traits=fleet.traits(fleet.machines(len(self.device_ids), model=fleet.CRYSTAL), seed=1),
             arguments=["simulate", *options],
             once=True,
         )

@@ -119,6 +119,9 @@ def demo(
     seconds: Annotated[float | None, typer.Option("--for", min=0, help="Stop after so many seconds.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a JSON report here at the end.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API; default: a free one.")] = None,
+    history: Annotated[
+        int | None, typer.Option(min=0, max=90, help="Days of history; default: 30 with 20 machines or more.")
+    ] = None,
     data_dir: Annotated[Path, typer.Option(help="Where the demo keeps its data.")] = Path("var/demo"),
     verbose: Annotated[bool, typer.Option(help="Show the logs of all processes.")] = False,
 ) -> None:
@@ -132,6 +135,7 @@ def demo(
         run_for_s=seconds,
         report=report,
         port=port,
+        history=history,
         data_dir=data_dir,
         verbose=verbose,
     )

@@ -126,6 +126,15 @@ def _simulate(arguments: argparse.Namespace) -> None:
     fleet.simulate(spec, chosen, plan, oracle=arguments.oracle, stopping=_stop_on_signals())
 
 
+def _history(arguments: argparse.Namespace) -> None:
+    from device_agent.simulator import fleet, history
+
+    spec = fleet.read_machines(arguments.machines)
+    chosen = _settings(arguments, fleet.DEFAULTS)
+    stopping = _stop_on_signals()
+    history.write_history(spec, chosen, arguments.days, oracle=arguments.oracle, stopping=stopping)
+
+
 def _replay(arguments: argparse.Namespace) -> None:
     from device_agent.simulator import fleet
 
@@ -189,8 +198,12 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     simulate = _verb(verbs, "simulate", _simulate, "run many simulated machines", without=_FLEET_FIXED)
+    history = _verb(
+        verbs, "history", _history, "write simulated machines' past into their outboxes", without=_FLEET_FIXED
+    )
+    history.add_argument("--days", type=int, default=30, help="how many days before today")
     replay = _verb(verbs, "replay", _replay, "replay recorded runs as machines", without=_FLEET_FIXED)
-    for verb in (simulate, replay):
+    for verb in (simulate, history, replay):
         verb.add_argument("--machines", type=Path, required=True, metavar="FILE", help="JSON: mqtt_urls and machines")
         verb.add_argument("--oracle", type=Path, metavar="DIR", help="also write what the outboxes confirmed")
     simulate.add_argument("--model", help="of all machines, instead of what the file says")

@@ -117,7 +117,8 @@ class Publisher:
     def stop(self, timeout_s: float) -> None:
         """Say goodbye to the broker and end the thread; what is unacknowledged stays in the outbox."""
         self.ask_stop()
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(timeout_s)
         if self._thread.is_alive():
             log.warning("%s: the publisher did not stop in time", self._link.device_id)
         else:

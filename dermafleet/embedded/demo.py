@@ -9,7 +9,7 @@ import contextlib
 import secrets
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from dermafleet.settings import Settings
 from dermafleet.storage import migrate, seed
 from dermafleet.storage.accounts import create_api_key, create_user
 from dermafleet.storage.engine import connect
-from dermafleet.storage.totals import count_heard, count_unevaluated
+from dermafleet.storage.totals import count_evaluated_until, count_heard, count_unevaluated
 
 EMAIL = "demo@dermafleet.example"
 _MEASURED = "measured"
@@ -43,6 +43,9 @@ _DRAIN_S = 20.0
 """How long, after the machines have ended, the follower may take to reach the end of their logs."""
 _POLL_S = 0.2
 _API_PORTS = 3
+_HISTORY_DAYS = 30
+_DEVICES_WITH_HISTORY = 20
+"""With fewer machines somebody tries something, and has no use for a month of others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,16 @@ class Options:
     port: int | None = None
     data_dir: Path = Path("var/demo")
     verbose: bool = False
+    history: int | None = None
+
+    @property
+    def history_days(self) -> int:
+        """How many days the machines with a past have behind them; 0 = none has one."""
+        if self.replay is not None or self.speed is not None:
+            return 0
+        if self.history is None:
+            return _HISTORY_DAYS if self.devices >= _DEVICES_WITH_HISTORY else 0
+        return self.history
 
     @property
     def is_measured(self) -> bool:
@@ -102,7 +115,12 @@ class _Demo:
         self._pids: dict[str, int] = {}
         self._access: _Access | None = None
         self._supervisor = Supervisor(Output(folder.path / "logs", verbose=options.verbose), self._note)
-        self._device_ids = fleet.device_ids(options.devices)
+        self._devices = (
+            fleet.machines(options.devices, model=fleet.BENCH)
+            if options.replay is not None
+            else fleet.treatment_machines(options.devices)
+        )
+        self._device_ids = [device.device_id for device in self._devices]
 
     async def run(self) -> int:
         stop = asyncio.Event()
@@ -140,12 +158,16 @@ class _Demo:
             self._start_api(environ, api_key),
         )
         access = _Access(database_url, device_urls, password, api_key, api_url)
-        machines = self._machines(access).program(self._machine_folder, self._oracle, self._first_heard(access))
-        await self._supervisor.start(machines)
+        await self._start_machines(access, [each for each in self._device_ids if each not in self._without_past()])
         self._access = access
         self._describe()
         self._greet(access)
-        return await self._stay(access)
+        history = asyncio.create_task(self._bring_history(access))
+        try:
+            return await self._stay(access)
+        finally:
+            history.cancel()
+            await asyncio.gather(history, return_exceptions=True)
 
     async def _start_database(self) -> str:
         """Start PostgreSQL unless there is one; returns the URL of a database with our schema."""
@@ -164,8 +186,7 @@ class _Demo:
 
     def _fill(self, database_url: str) -> tuple[str, str]:
         """Add sites, models and devices that are not there yet; returns a new password and API key of the user."""
-        model = fleet.CRYSTAL if self._options.replay is None else fleet.BENCH
-        devices = [*fleet.machines(self._options.devices, model=model), fleet.guest()]
+        devices = [*self._devices, fleet.guest()]
         password = secrets.token_urlsafe(12)
         with connect(database_url, application_name="dermafleet-demo") as connection:
             fleet.plant(connection, devices)
@@ -198,7 +219,67 @@ class _Demo:
             return f"http://{parts.HOST}:{port}"
         raise AssertionError("the last attempt returns or raises")
 
-    def _machines(self, access: _Access) -> parts.Machines:
+    async def _start_machines(self, access: _Access, device_ids: Sequence[str], name: str = "machines") -> None:
+        """Start a process with these machines; it works when the first of them is heard of."""
+        machines = self._machines(
+            access, device_ids, self._live_arguments(), name, once=self._options.replay is not None
+        )
+        ready = self._first_heard(access, device_ids)
+        await self._supervisor.start(machines.program(self._machine_folder, self._oracle, ready))
+
+    def _machines(
+        self, access: _Access, device_ids: Sequence[str], arguments: Sequence[str], name: str, *, once: bool
+    ) -> parts.Machines:
+        return parts.Machines(
+            mqtt_urls={each: access.device_mqtt_urls[each] for each in device_ids},
+            traits=self._traits(),
+            arguments=arguments,
+            once=once,
+            name=name,
+        )
+
+    def _traits(self) -> Mapping[str, Mapping[str, object]]:
+        """What the simulator needs to know of each machine."""
+        traits = fleet.traits(self._devices, seed=self._options.seed)
+        if self._options.history_days:
+            for device_id, past in fleet.pasts(self._with_past).items():
+                traits[device_id] |= past
+        if self._options.replay is None:
+            traits[self._device_ids[0]] |= {"fault": "filter_clogged", "clog_s": _CLOG_S}
+        return traits
+
+    @property
+    def _with_past(self) -> Sequence[str]:
+        return self._device_ids[fleet.live_at_once(self._options.devices) :] if self._options.history_days else []
+
+    def _without_past(self) -> Sequence[str]:
+        """The machines whose past is not written yet, or not all of it."""
+        return [each for each in self._with_past if not (self._machine_folder / each / "past.json").exists()]
+
+    async def _bring_history(self, access: _Access) -> None:
+        """Have the past of machines written into their outboxes, then let them go live; tell when all has arrived."""
+        device_ids = self._without_past()
+        if not device_ids:
+            return
+        days = self._options.history_days
+        print(f"{len(device_ids)} machines come later: {days} days of theirs are being simulated", flush=True)
+        arguments = ["history", "--days", str(days)]
+        history = self._machines(access, device_ids, arguments, "history", once=True)
+        await self._supervisor.start(history.program(self._machine_folder, self._oracle, lambda: None))
+        await self._supervisor.wait("history")
+        began = datetime.now(UTC)
+        await self._start_machines(access, device_ids, "machines-2")
+        print(f"{len(device_ids)} machines are connected and deliver their {days} days", flush=True)
+
+        def arrived() -> bool:
+            with connect(access.database_url, application_name="dermafleet-demo") as connection:
+                return count_evaluated_until(connection, device_ids, since=began) == len(device_ids)
+
+        while not await asyncio.to_thread(arrived):  # noqa: ASYNC110  # the condition is in the database
+            await asyncio.sleep(_POLL_S)
+        print(f"{days} days of {len(device_ids)} machines are there and evaluated", flush=True)
+
+    def _live_arguments(self) -> list[str]:
         options = self._options
         if options.replay is not None:
             arguments = ["replay", "--input", str(options.replay.absolute())]
@@ -209,14 +290,7 @@ class _Demo:
             if options.speed is not None and options.speed > 1:
                 history_s = _CATCH_UP_S * (options.speed - 1)  # event time gains so much on wall time until they meet
                 arguments += ["--speed", str(options.speed), "--history-s", str(history_s)]
-        return parts.Machines(
-            mqtt_urls={each: access.device_mqtt_urls[each] for each in self._device_ids},
-            model=(fleet.CRYSTAL if options.replay is None else fleet.BENCH).id,
-            seed=options.seed,
-            clogging={self._device_ids[0]: _CLOG_S} if options.replay is None else {},
-            arguments=arguments,
-            once=options.replay is not None,
-        )
+        return arguments
 
     @property
     def _machine_folder(self) -> Path:
@@ -226,13 +300,13 @@ class _Demo:
     def _oracle(self) -> Path | None:
         return self._folder.path / _MEASURED / "oracle" if self._options.is_measured else None
 
-    def _first_heard(self, access: _Access) -> Ready:
-        """The machines work when the first of them is heard of."""
+    def _first_heard(self, access: _Access, device_ids: Sequence[str]) -> Ready:
+        """Ready when the first of these machines is heard of."""
         started_at = datetime.now(UTC)
 
         def ready() -> str | None:
             with connect(access.database_url, application_name="dermafleet-demo") as connection:
-                heard = count_heard(connection, self._device_ids, since=started_at)
+                heard = count_heard(connection, device_ids, since=started_at)
             return None if heard else "no machine has been heard of"
 
         return ready

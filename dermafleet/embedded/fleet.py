@@ -1,6 +1,7 @@
 """The demo's world: who owns the machines, where they stand, of which model they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -126,6 +127,27 @@ TEST_HALL = Site(
 )
 
 
+_MOST_AT_ONCE = 16
+_MODELS_OF_OTHERS = (CRYSTAL, DIAMOND_TIP, CRYSTAL, HYDRATING, CRYSTAL, DUO)
+_CLINICS = dict(zip((site.name for site in SITES), ("zurich", "hamburg", "bogota"), strict=True))
+"""The simulator's clinic at each site."""
+
+_PAST_TREATMENT_S = 60.0
+"""A month of samples has to come through within minutes."""
+
+AILMENTS: Mapping[int, str] = {
+    2: "leak_dirty_side=1.0",
+    4: "filter_clogged=16",
+    6: "pump_worn=0.7",
+    8: "sensor_drift=1.5",
+    10: "exhaust_clogged=25",
+    14: "return_path_blocked=0.2",
+    18: "filter_clogged=9",
+    22: "leak_clean_side=1.0",
+    26: "pump_valve_leak=2.4",
+}
+"""Which of the machines with a past has which slow fault; more than a month would show in fifty real ones."""
+
 _PREFIXES = {CRYSTAL.id: "CM1", DIAMOND_TIP.id: "DD1", HYDRATING.id: "HH1", DUO.id: "CD1"}
 """Of the serial numbers, by model of treatment machine."""
 
@@ -142,6 +164,46 @@ def machines(count: int, *, model: DeviceModel) -> list[PlacedDevice]:
         PlacedDevice(device_id, f"{prefix}-{1000 + number}", model, sites[number % len(sites)])
         for number, device_id in enumerate(device_ids(count))
     ]
+
+
+def live_at_once(count: int) -> int:
+    """So many machines of a demo have no past and are live from the first second."""
+    return min(max(count // 3, 1), _MOST_AT_ONCE)
+
+
+def treatment_machines(count: int) -> list[PlacedDevice]:
+    """That many machines: those that are live at once all of one model, the others of several."""
+    first = live_at_once(count)
+    return [
+        device if number < first else _of_model(device, _MODELS_OF_OTHERS[number % len(_MODELS_OF_OTHERS)])
+        for number, device in enumerate(machines(count, model=CRYSTAL))
+    ]
+
+
+def traits(devices: Iterable[PlacedDevice], *, seed: int) -> dict[str, dict[str, object]]:
+    """What the simulator needs to know of each machine, as in `machines.json`."""
+    return {
+        device.device_id: {
+            "model": device.model.id,
+            "clinic": _CLINICS.get(device.site.name, "zurich"),
+            "seed": 1000 * seed + number,
+        }
+        for number, device in enumerate(devices, start=1)
+    }
+
+
+def pasts(device_ids: Iterable[str]) -> dict[str, dict[str, object]]:
+    """What is particular about machines with a past: their treatments are short, and some have a slow fault."""
+    return {
+        device_id: {"treatment_s": _PAST_TREATMENT_S}
+        | ({"ailment": ailment} if (ailment := AILMENTS.get(number)) is not None else {})
+        for number, device_id in enumerate(device_ids)
+    }
+
+
+def _of_model(device: PlacedDevice, model: DeviceModel) -> PlacedDevice:
+    label = device.label.replace(_PREFIXES[device.model.id], _PREFIXES[model.id])
+    return replace(device, model=model, label=label)
 
 
 def guest() -> PlacedDevice:

@@ -28,45 +28,36 @@ class Machines:
 
     Attributes:
         mqtt_urls: broker and credentials of each device.
-        model: id of their device model.
-        clogging: devices whose filter clogs, and within how many seconds.
+        traits: device → its model, seed and what else the file of machines says of it.
+        name: of the process, and of the file.
         arguments: verb and options of ``dermafleet-agent``, beyond those for files and folders.
     """
 
     mqtt_urls: Mapping[str, str]
-    model: str
-    seed: int
-    clogging: Mapping[str, float]
+    traits: Mapping[str, Mapping[str, object]]
     arguments: Sequence[str]
     once: bool
+    name: str = "machines"
 
     def program(self, folder: Path, oracle: Path | None, ready: Ready) -> Program:
-        """Write `machines.json` into the folder, and say what to run on it."""
+        """Write `{name}.json` into the folder, and say what to run on it."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = folder / "machines.json"
+        file = folder / f"{self.name}.json"
         write_private(file, json.dumps(self._document(), indent=1))
         verb, *options = self.arguments
         if oracle is not None:
             oracle.mkdir(mode=0o700, parents=True, exist_ok=True)
             options += ["--oracle", str(oracle)]
         return Program(
-            name="machines",
+            name=self.name,
             argv=(*_PYTHON, "device_agent", verb, "--machines", str(file), "--data-dir", str(folder), *options),
             ready=ready,
             once=self.once,
         )
 
     def _document(self) -> dict[str, object]:
-        machines = [
-            {"device_id": device_id, "model": self.model, "seed": 1000 * self.seed + number, **self._fault(device_id)}
-            for number, device_id in enumerate(self.mqtt_urls, start=1)
-        ]
+        machines = [{"device_id": device_id, **self.traits[device_id]} for device_id in self.mqtt_urls]
         return {"mqtt_urls": dict(self.mqtt_urls), "machines": machines}
-
-    def _fault(self, device_id: str) -> dict[str, object]:
-        if device_id not in self.clogging:
-            return {}
-        return {"fault": "filter_clogged", "clog_s": self.clogging[device_id]}
 
 
 def service(name: str, environ: Mapping[str, str]) -> Program:

@@ -1,7 +1,8 @@
 """The report at the end of a demo: what the machines took, what is stored, how long it took.
 
 The machines' own files are the oracle: per device `{device_id}.jsonl`, one line per entry that is safe on its disk,
-with the wall clock of each sample; and `{device_id}.done` when a replay has ended.
+with the wall clock of each sample; `{device_id}.past.jsonl` likewise for what it did before it was connected, which has
+no latency; and `{device_id}.done` when a replay has ended.
 """
 
 import json
@@ -53,6 +54,7 @@ def make_report(connection: psycopg.Connection[Any], device_ids: Sequence[str], 
     appended, latencies = 0, array("d")
     for device_id in device_ids:
         stored = stored_at(connection, device_id)
+        appended += sum(len(line.taken) for line in _lines(oracle / f"{device_id}.past.jsonl"))
         for line in _lines(oracle / f"{device_id}.jsonl"):
             appended += len(line.taken)
             if at := stored.get((line.epoch, line.seq)):

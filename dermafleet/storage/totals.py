@@ -58,6 +58,11 @@ select count(*) from device_status s join device d on d.id = s.device_id
 where d.device_id = any(%s) and s.received_at >= %s
 """
 
+_EVALUATED = """
+select count(*) from detector_state s join device d on d.id = s.device_id
+where d.device_id = any(%s) and s.evaluated_until >= %s
+"""
+
 _STORED_AT = """
 select e.epoch, e.seq, e.stored_at from log_entry e join device d on d.id = e.device_id
 where d.device_id = %s and e.kind = 'telemetry'
@@ -86,6 +91,13 @@ def count_unevaluated(connection: psycopg.Connection[Any], device_ids: Sequence[
     with translate():
         (behind,) = _one(connection, _BEHIND, (list(device_ids),))
     return int(behind)
+
+
+def count_evaluated_until(connection: psycopg.Connection[Any], device_ids: Sequence[str], *, since: datetime) -> int:
+    """How many of these devices the follower has evaluated up to that event time."""
+    with translate():
+        (evaluated,) = _one(connection, _EVALUATED, (list(device_ids), since))
+    return int(evaluated)
 
 
 def stored_at(connection: psycopg.Connection[Any], device_id: str) -> dict[tuple[str, int], datetime]:

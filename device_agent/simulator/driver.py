@@ -13,6 +13,8 @@ from device_agent.simulator.treatment import RATE_HZ
 from device_agent.simulator.truth import TruthFile
 
 DEFAULT_MODEL = "crystal-m1"
+TREATMENT_S = Plan().pump_s
+"""Pump time of a treatment, unless a machine has its own."""
 CLOGGED_INDEX = 30.0
 """Half as much again as the rated limit of the crystal machine's filter."""
 
@@ -59,13 +61,20 @@ class HallDriver:
             self._truth.close()
 
 
-def live(seed: int, *, model: str = DEFAULT_MODEL, profile: Profile | None = None, clinic: str = "zurich") -> Life:
+def live(
+    seed: int,
+    *,
+    model: str = DEFAULT_MODEL,
+    profile: Profile | None = None,
+    clinic: str = "zurich",
+    treatment_s: float = TREATMENT_S,
+) -> Life:
     """A machine for a hall: somewhere in its life.
 
     Raises:
         SettingError: an unknown model or clinic.
     """
-    return begin(Plan(model=model, profile=profile, clinics=(clinic,)), seed)
+    return begin(Plan(model=model, profile=profile, clinics=(clinic,), pump_s=treatment_s), seed)
 
 
 def begin_fault(text: str, clog_s: float) -> tuple[float, Scheduled]:

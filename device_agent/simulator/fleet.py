@@ -24,9 +24,10 @@ from device_agent.recorder import Rates, Recorder
 from device_agent.runner import Runner, wait_until
 from device_agent.settings import Settings
 from device_agent.simulator.clocks import ClockFault, FaultyClock
-from device_agent.simulator.driver import DEFAULT_MODEL, HallDriver, begin_fault, live
+from device_agent.simulator.driver import DEFAULT_MODEL, TREATMENT_S, HallDriver, begin_fault, live
 from device_agent.simulator.hall import Guest, Hall
 from device_agent.simulator.oracle import Oracle
+from device_agent.simulator.remains import read_remains
 from device_agent.simulator.truth import TruthFile
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class MachineSpec(msgspec.Struct, frozen=True):
     Attributes:
         fault: as in `faults.parse`; a clogging filter without a level grows over ``clog_s`` seconds of pump time.
         clock: what is wrong with its wall clock.
+        treatment_s: pump time of a treatment.
+        ailment: as ``fault``, but slow: it grows over the past that is written before the machine goes live, and stays.
     """
 
     device_id: str
@@ -64,6 +67,8 @@ class MachineSpec(msgspec.Struct, frozen=True):
     fault: str | None = None
     clog_s: float = 90.0
     clock: ClockFault | None = None
+    treatment_s: float = TREATMENT_S
+    ailment: str | None = None
 
 
 class FleetSpec(msgspec.Struct, frozen=True):
@@ -141,14 +146,7 @@ def simulate(
 
 def _drivers(spec: FleetSpec, settings: Settings, plan: Simulation, oracle: Path | None) -> list[Driver]:
     """One hall with all machines, and the driver of each; what is wrong is written beside the oracle."""
-    guests = [
-        Guest(
-            live(m.seed, model=plan.model or m.model or DEFAULT_MODEL, profile=m.profile, clinic=m.clinic),
-            tuple(begin_fault(text, m.clog_s) for text in (*([m.fault] if m.fault else []), *plan.faults)),
-        )
-        for m in spec.machines
-    ]
-    hall = Hall(guests)
+    hall = Hall([_guest(machine, plan, settings.data_dir / machine.device_id) for machine in spec.machines])
     return [
         HallDriver(
             hall,
@@ -158,6 +156,21 @@ def _drivers(spec: FleetSpec, settings: Settings, plan: Simulation, oracle: Path
         )
         for number, machine in enumerate(spec.machines)
     ]
+
+
+def _guest(machine: MachineSpec, plan: Simulation, folder: Path) -> Guest:
+    """A machine as its past has left it, if it has one."""
+    life = live(
+        machine.seed,
+        model=plan.model or machine.model or DEFAULT_MODEL,
+        profile=machine.profile,
+        clinic=machine.clinic,
+        treatment_s=machine.treatment_s,
+    )
+    if (remains := read_remains(folder)) is not None:
+        remains.apply(life)
+    faults = (*([machine.fault] if machine.fault else []), *plan.faults)
+    return Guest(life, tuple(begin_fault(text, machine.clog_s) for text in faults))
 
 
 def replay(
