@@ -4,15 +4,15 @@ Detectors and forecasts see what a server would have at that time, and nothing e
 """
 
 import argparse
+import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 
-from bench.detection import delays, faults, filters, healthy, recorded, verdicts
-from bench.detection.faults import Run
+from bench.detection import delays, faults, filters, healthy, recorded, replay, report, verdicts
+from bench.detection.cases import GROWING, HEALTHY, ONSET, PAIRS, PUMP_S, SINGLE, others
 from bench.detection.pool import run_all
 from bench.result import Result, rounded
 from dermafleet.contracts.channels import PROFILES
@@ -21,8 +21,10 @@ from services.alerts.forecast.library import Library
 
 MACHINES, DAYS = 200, 40
 """Of a default evaluation: runs per fault, and opening days of each healthy machine."""
-LEAN_MACHINES = 40
-WORST = 10
+FEW = 10
+"""Machines of each case that no figure counts: pairs, growing faults, other models."""
+ALARMS = 100
+"""False alarms that are listed; the most severe first."""
 
 Figures = dict[str, float]
 Detail = dict[str, object]
@@ -35,11 +37,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, help="processes; default: one per core")
     parser.add_argument("--only", choices=sorted(_PARTS), action="append", help="one part; may be repeated")
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help="of the part `faults`: these, like leak_dirty_side")
+    parser.add_argument("--pump-s", type=float, default=PUMP_S, help="pump time of a healthy machine's treatment")
+    parser.add_argument("--replay", metavar="DEVICE_ID", help="show one simulated machine instead; --case says which")
+    parser.add_argument(
+        "--case",
+        default=HEALTHY,
+        help=f"of --replay: as printed beside the id, or a delay's name, {replay.YEARS}, {replay.FILTERS}",
+    )
+    parser.add_argument("--profile", choices=PROFILES, default="full", help="of --replay")
+    parser.add_argument("--uplink", choices=("full", "lean"), default="full", help="of --replay")
+    parser.add_argument("--samples", type=Path, metavar="FILE", help="of --replay: what it sent, as CSV")
     parser.add_argument("--verdicts", type=Path, help="verdicts exported from a fleet, JSON lines: the part `verdicts`")
 
 
 def run(options: argparse.Namespace) -> Result:
     """Raises DermafleetError if a file cannot be read."""
+    if options.replay is not None:
+        plan = replay.plan_of(options.case, options.days)
+        lines = replay.replay(options.replay, plan, options.profile, options.uplink, options.samples)
+        return {"case": options.case, "told": {options.replay: list(lines)}}
     figures: Figures = {}
     detail: Detail = {}
     for name in options.only or _PARTS:
@@ -47,7 +64,11 @@ def run(options: argparse.Namespace) -> Result:
         figures |= found
         detail[name] = more
     machine: Mapping[str, object] = {"cores": os.cpu_count() or 1, "python": platform.python_version()}
-    return {"machine": machine, "figures": {key: rounded(value, 4) for key, value in figures.items()}, "detail": detail}
+    return {
+        "machine": machine,
+        "figures": {key: rounded(value, 4) for key, value in figures.items() if not math.isnan(value)},
+        "detail": detail,
+    }
 
 
 def _recorded(options: argparse.Namespace) -> tuple[Figures, Detail]:
@@ -58,44 +79,34 @@ def _recorded(options: argparse.Namespace) -> tuple[Figures, Detail]:
 
 
 def _faults(options: argparse.Namespace) -> tuple[Figures, Detail]:
-    tasks = faults.tasks(options.machines, options.seed)
-    lean = faults.tasks(min(options.machines, LEAN_MACHINES), options.seed + 1, uplink="lean")
-    runs = [each for found in run_all(faults.run, [*tasks, *lean], jobs=options.jobs) for each in found]
-    full = [each for each in runs if each.profile == "full" and each.uplink == "full"]
-    smaller = [
-        each for each in runs if each.profile != "full" and each.uplink == "full" and each.fault != faults.HEALTHY
-    ]
-    sizes = [len(each) for one in smaller for each in one.sets]
+    asked = options.cases or (*SINGLE, HEALTHY)
+    looks = {"pairs": PAIRS, "growing": GROWING, "other_models": others()}
+    if options.cases:
+        looks = {"others": tuple(name for name in asked if name not in (*SINGLE, HEALTHY))}
+    counted = [name for name in (*SINGLE, HEALTHY) if name in asked]
+    tasks, of_look = faults.tasks(counted, options.machines, options.seed), dict[str, str]()
+    for number, (look, names) in enumerate(looks.items(), start=1):
+        tasks += faults.tasks(names, min(options.machines, FEW), 100 * options.seed + number, smaller=0, lean=0)
+        of_look |= dict.fromkeys(names, look)
+    runs = [each for found in run_all(faults.run, tasks, jobs=options.jobs) for each in found]
+    main = [each for each in runs if each.case.name not in of_look]
+    smaller = [each for each in main if each.profile != "full" and each.uplink == "full" and each.fault != HEALTHY]
+    full = [each for each in main if (each.profile, each.uplink) == ("full", "full")]
     figures = {
-        "fault_recall": fmean(faults.recall(full).values()),
-        "fault_precision": fmean(faults.precision(full).values()),
-        "ambiguity_hit": fmean(each.is_hit for each in smaller),
-        "ambiguity_size": fmean(sizes) if sizes else 0.0,
+        "fault_recall": report.mean(list(faults.recall(full).values())),
+        "fault_precision": report.mean(list(faults.precision(full).values())),
+        "ambiguity_hit": report.mean([each.is_hit for each in smaller]),
+        "ambiguity_size": report.mean([len(each) for one in smaller for each in one.sets]),
     }
-    levels: Detail = {"levels": dict(MEDIUM), "pump_s": faults.PUMP_S, "onset": faults.ONSET}
-    return figures, levels | {f"{profile}/{uplink}": _group(runs, profile, uplink) for profile, uplink in _groups(runs)}
-
-
-def _groups(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    return [(p, u) for u in ("full", "lean") for p in PROFILES if any((r.profile, r.uplink) == (p, u) for r in runs)]
-
-
-def _group(runs: Sequence[Run], profile: str, uplink: str) -> Detail:
-    mine = [each for each in runs if (each.profile, each.uplink) == (profile, uplink)]
-    ill = [each for each in mine if each.fault != faults.HEALTHY]
-    worst = [each for each in mine if each.wrong or (each in ill and not each.is_hit)]
-    return {
-        "runs": len(mine),
-        "recall": _rounded(faults.recall(mine)),
-        "precision": _rounded(faults.precision(mine)),
-        "hit": _rounded({f: fmean(r.is_hit for r in ill if r.fault == f) for f in sorted({r.fault for r in ill})}),
-        "confusion": faults.confusion(mine),
-        "worst": [f"{each.fault} {each.device_id}: {', '.join(each.named) or 'nothing'}" for each in worst[:WORST]],
-    }
+    levels: Detail = {"levels": dict(MEDIUM), "pump_s": PUMP_S, "onset": ONSET}
+    groups = {f"{profile}/{uplink}": report.group(main, profile, uplink) for profile, uplink in report.groups(main)}
+    more = {look: report.look([each for each in runs if of_look.get(each.case.name) == look]) for look in looks}
+    return figures, levels | groups | more
 
 
 def _healthy(options: argparse.Namespace) -> tuple[Figures, Detail]:
-    found = list(run_all(healthy.run, healthy.tasks(options.machines, options.days, options.seed), jobs=options.jobs))
+    tasks = healthy.tasks(options.machines, options.days, options.seed, pump_s=options.pump_s, jobs=options.jobs)
+    found = list(run_all(healthy.run, tasks, jobs=options.jobs))
     false, false_bound = healthy.rate(found, range(3, 5))
     advisories, advisories_bound = healthy.rate(found, range(1, 3))
     alarms = [alarm for each in found for alarm in each.alarms]
@@ -103,13 +114,16 @@ def _healthy(options: argparse.Namespace) -> tuple[Figures, Detail]:
         "machine_years": sum(each.sessions for each in found) / healthy.YEAR_SESSIONS,
         "false_faults_upper_95": false_bound,
         "false_advisories_upper_95": advisories_bound,
-        "alarms": [asdict(alarm) for alarm in alarms[: 10 * WORST]],
+        "pump_s": options.pump_s,
+        "by_fault": report.counts(alarm.fault for alarm in alarms),
+        "alarms": [asdict(alarm) for alarm in sorted(alarms, key=lambda alarm: -alarm.severity)[:ALARMS]],
     }
 
 
 def _delays(options: argparse.Namespace) -> tuple[Figures, Detail]:
     tasks = delays.tasks(max(options.machines // 4, 2), options.seed)
-    found = {name: delays.summary(each) for name, each in run_all(delays.run, tasks, jobs=options.jobs)}
+    runs = [each for found in run_all(delays.run, tasks, jobs=options.jobs) for each in found]
+    found = {name: delays.summary(each) for name, each in runs}
     figures = {
         "over_vacuum_delay_s": _worst(found, "worst", "over_vacuum_regulator", "over_vacuum_feed"),
         "stuck_sensor_delay_s": _worst(found, "worst", "stuck_sensor"),
@@ -118,7 +132,7 @@ def _delays(options: argparse.Namespace) -> tuple[Figures, Detail]:
         "pump_wear_delay_days_30": _worst(found, "p90", "pump_wear_30"),
         "pump_wear_delay_days_0": _worst(found, "p90", "pump_wear_0"),
     }
-    return figures, {name: _rounded(each) for name, each in found.items()}
+    return figures, {name: report.shortened(each) for name, each in found.items()}
 
 
 def _worst(found: Mapping[str, Mapping[str, float]], key: str, *names: str) -> float:
@@ -127,9 +141,9 @@ def _worst(found: Mapping[str, Mapping[str, float]], key: str, *names: str) -> f
 
 def _filters(options: argparse.Namespace) -> tuple[Figures, Detail]:
     machines = max(options.machines // 4, 4)
-    training = filters.tasks(machines, options.seed + 1, Library(), days=filters.TRAINING_DAYS)
+    training = filters.tasks(machines, options.seed + 1, Library(), days=filters.TRAINING_DAYS, jobs=options.jobs)
     library = filters.learn_from(list(run_all(filters.run, training, jobs=options.jobs)))
-    tasks = filters.tasks(machines, options.seed, library, days=filters.DAYS)
+    tasks = filters.tasks(machines, options.seed, library, days=filters.DAYS, jobs=options.jobs)
     worn = list(run_all(filters.run, tasks, jobs=options.jobs))
     return filters.figures(worn), {"library_filters": library.complete, **filters.detail(worn)}
 
@@ -138,10 +152,6 @@ def _verdicts(options: argparse.Namespace) -> tuple[Figures, Detail]:
     return (
         ({}, {"left_out": "--verdicts names no file"}) if options.verdicts is None else verdicts.judge(options.verdicts)
     )
-
-
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: rounded(value, 4) for name, value in values.items()}
 
 
 _PARTS = {

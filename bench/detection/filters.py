@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
 
-from bench.detection.faults import PUMP_S, limits_of
+from bench.detection.cases import PUMP_S, limits_of
+from bench.detection.pool import shares
 from bench.detection.watch import Told, Watch
 from device_agent.simulator.plan import Plan
 from device_agent.simulator.scenario import simulate
@@ -65,10 +66,8 @@ class Worn:
     evenings: tuple[Evening, ...]
 
 
-def tasks(machines: int, seed: int, library: Library, *, days: int, batch: int = 64) -> list[Task]:
-    return [
-        Task(seed * 104_729 + first, min(batch, machines - first), days, library) for first in range(0, machines, batch)
-    ]
+def tasks(machines: int, seed: int, library: Library, *, days: int, jobs: int | None = None) -> list[Task]:
+    return [Task(seed * 104_729 + n, size, days, library) for n, size in enumerate(shares(machines, jobs))]
 
 
 def learn_from(worn: Sequence[Worn]) -> Library:
@@ -76,19 +75,24 @@ def learn_from(worn: Sequence[Worn]) -> Library:
     return learn([life for each in worn for life in each.lives])
 
 
-def run(task: Task) -> Worn:
-    """Simulate and watch them with every channel fitted."""
-    context = Context(limits=limits_of(MODEL), profile="full", library=task.library)
-    plan = Plan(
-        seed=task.seed,
-        machines=task.machines,
+def plan_of(seed: int, machines: int, days: int) -> Plan:
+    """New filters, worn out over and over again."""
+    return Plan(
+        seed=seed,
+        machines=machines,
         model=MODEL,
-        days=task.days,
+        days=days,
         sessions_per_day=(SESSIONS_A_DAY, SESSIONS_A_DAY),
         pump_s=PUMP_S,
         change_filter_at=CHANGE_AT,
         start_used=False,
     )
+
+
+def run(task: Task) -> Worn:
+    """Simulate and watch them with every channel fitted."""
+    context = Context(limits=limits_of(MODEL), profile="full", library=task.library)
+    plan = plan_of(task.seed, task.machines, task.days)
     machines: dict[str, _Machine] = {}
     for stretch in simulate(plan):
         machines.setdefault(stretch.device_id, _Machine(Watch(stretch.device_id, context))).show(stretch)

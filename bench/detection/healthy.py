@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.detection.faults import PUMP_S, limits_of
+from bench.detection.cases import PUMP_S, limits_of
+from bench.detection.pool import shares
 from bench.detection.watch import Uplink, Watch, raised
 from device_agent.simulator.scenario import Plan, simulate
 from services.alerts.context import Context
@@ -21,11 +22,12 @@ TOLD, SELF_TESTS = 0.95, 0.9
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Some machines for some days."""
+    """Some machines for some days; ``pump_s`` = pump time of a treatment."""
 
     seed: int
     machines: int
     days: int
+    pump_s: float = PUMP_S
     uplink: Uplink = "full"
 
 
@@ -48,8 +50,8 @@ class Watched:
     alarms: tuple[FalseAlarm, ...]
 
 
-def tasks(machines: int, days: int, seed: int, *, batch: int = 200) -> list[Task]:
-    return [Task(seed * 7919 + first, min(batch, machines - first), days) for first in range(0, machines, batch)]
+def tasks(machines: int, days: int, seed: int, *, pump_s: float = PUMP_S, jobs: int | None = None) -> list[Task]:
+    return [Task(seed * 7919 + n, size, days, pump_s) for n, size in enumerate(shares(machines, jobs))]
 
 
 def plan_of(task: Task) -> Plan:
@@ -60,7 +62,7 @@ def plan_of(task: Task) -> Plan:
         model=MODEL,
         days=task.days,
         sessions_per_day=(SESSIONS_A_DAY, SESSIONS_A_DAY),
-        pump_s=PUMP_S,
+        pump_s=task.pump_s,
         change_filter_at=CHANGE_AT,
         told=TOLD,
         self_tests=SELF_TESTS,

@@ -1,13 +1,24 @@
 """Work for all cores: independent tasks, results in the order of the tasks."""
 
+import math
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
+AT_ONCE = 256
+"""Machines that the simulator advances at the same time: fewer are hardly faster."""
+
 Task = TypeVar("Task")
 Found = TypeVar("Found")
+
+
+def shares(machines: int, jobs: int | None) -> list[int]:
+    """Machines in equal parts, as few as keep all jobs busy."""
+    count = jobs or os.cpu_count() or 1
+    parts = min(count * math.ceil(machines / count / AT_ONCE), machines)
+    return [machines // parts + (number < machines % parts) for number in range(parts)]
 
 
 def run_all(work: Callable[[Task], Found], tasks: Sequence[Task], *, jobs: int | None) -> Iterator[Found]:

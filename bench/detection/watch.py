@@ -62,7 +62,7 @@ class Watch:
 
     @property
     def open_alarms(self) -> list[Alarm]:
-        return [alarm for alarm in self._alarms.values() if alarm.standing == "raised"]
+        return [alarm for alarm in self._alarms.values() if alarm.standing not in ("cleared", "closed")]
 
     def show(self, stretch: Stretch) -> None:
         """Take in a stretch, in the order of the machine's log."""
