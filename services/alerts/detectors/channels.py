@@ -6,7 +6,7 @@ suspect channel is blanked for the detectors after this one (`trusted`), which t
 stands.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,6 +15,7 @@ import numpy as np
 from dermafleet.contracts.channels import fitted
 from services.alerts.context import Context
 from services.alerts.detectors.frames import NAMES, ROW, Frames
+from services.alerts.detectors.rests import Rest
 from services.alerts.detectors.suspicion import (
     DRIFT,
     RAIL,
@@ -25,6 +26,7 @@ from services.alerts.detectors.suspicion import (
     gather,
     is_quiet,
     judge,
+    judge_rest,
     learn_all,
 )
 from services.alerts.limits import MAIN
@@ -43,27 +45,41 @@ _HANDPIECE = ROW["vacuum_handpiece_kpa"]
 
 
 def watch(
-    state: State, frames: Frames | None, block: Block, context: Context, *, component: str = MAIN
+    state: State,
+    frames: Frames | None,
+    rests: Sequence[Rest],
+    block: Block,
+    context: Context,
+    *,
+    component: str = MAIN,
 ) -> list[Observation]:
-    """Judge the frames that a block completed; changes `state`, returns the opinions that changed, oldest first."""
+    """Judge the frames and rests that a block completed; changes `state`, returns what changed, oldest first."""
     start = int(block.at_ms[0])
     state.blanks = [each for each in state.blanks if not each[2] or each[2] > start]
-    if frames is None or context.limits.architecture == "bench":
+    if context.limits.architecture == "bench" or (frames is None and not rests):
         return []
-    evidence = gather(state, frames, context)
-    if is_quiet(state, evidence, context):
+    evidence = None if frames is None else gather(state, frames, context)
+    if evidence is not None and not rests and is_quiet(state, evidence, context):
         learn_all(state, evidence)
         return []
     changes: list[Observation] = []
-    for k in range(len(frames)):
+    for at, k in _in_order(frames, rests):
         before = dict(state.suspects)
-        judge(state, evidence, k, context)
+        if k < 0:
+            judge_rest(state, rests[k])
+        elif evidence is not None:
+            judge(state, evidence, k, context)
         if state.suspects != before:
-            at_ms = int(block.at_ms[frames.closed_by[k]])
-            _blank(state, before, at_ms)
-            origin = Origin(block.epoch, block.seq, int(frames.closed_by[k]))
-            changes += _tell(state, component, at_ms, origin)
+            _blank(state, before, int(block.at_ms[at]))
+            changes += _tell(state, component, int(block.at_ms[at]), Origin(block.epoch, block.seq, at))
     return changes
+
+
+def _in_order(frames: Frames | None, rests: Sequence[Rest]) -> list[tuple[int, int]]:
+    """Sample that completed it, and which one: frames from 0 on, rests from the last backwards as -1, -2 ..."""
+    of_frames = [] if frames is None else [(at, k) for k, at in enumerate(frames.closed_by.tolist())]
+    of_rests = [(rest.closed_by, k - len(rests)) for k, rest in enumerate(rests)]
+    return sorted(of_frames + of_rests)
 
 
 def trusted(state: State, block: Block) -> Block:

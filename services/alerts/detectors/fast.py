@@ -7,10 +7,11 @@ from datetime import datetime
 import msgspec
 
 from services.alerts.context import Context
-from services.alerts.detectors import channels, frames, motor, over_vacuum, supply
+from services.alerts.detectors import channels, frames, motor, over_vacuum, rests, supply
 from services.alerts.detectors.frames import Partial
 from services.alerts.detectors.motor import State as MotorState
 from services.alerts.detectors.over_vacuum import State as OverVacuumState
+from services.alerts.detectors.rests import State as RestsState
 from services.alerts.detectors.supply import State as SupplyState
 from services.alerts.detectors.suspicion import State as ChannelsState
 from services.alerts.limits import MAIN
@@ -21,6 +22,7 @@ class State(msgspec.Struct):
     """What they remember of one component between entries."""
 
     partial: Partial = msgspec.field(default_factory=Partial)
+    rests: RestsState = msgspec.field(default_factory=RestsState)
     channels: ChannelsState = msgspec.field(default_factory=ChannelsState)
     supply: SupplyState = msgspec.field(default_factory=SupplyState)
     motor: MotorState = msgspec.field(default_factory=MotorState)
@@ -52,7 +54,8 @@ def take(
     """
     values = frames.matrix(block)
     complete = frames.take(state.partial, block, values)
-    found = channels.watch(state.channels, complete, block, context, component=component)
+    rested = rests.take(state.rests, block, values)
+    found = channels.watch(state.channels, complete, rested, block, context, component=component)
     if context.limits.architecture != "bench":
         complete = channels.trusted_frames(state.channels, complete, block)
         dropped, is_dropout = supply.watch(state.supply, complete, values, block, component=component)

@@ -34,6 +34,10 @@ ZERO: Mapping[str, tuple[float, float]] = {
 }
 """With the pump off these read zero. How far from the device's own zero is drift, and how far from nothing at all."""
 
+VACUUM = frozenset({"vacuum_inlet_kpa", "vacuum_handpiece_kpa", "filter_dp_kpa"})
+HELD_KPA = 6.0
+"""More than a gauge drifts: soon after the pump's stop it is vacuum behind a check valve and a closed tip."""
+
 _WITNESSES: tuple[tuple[str, float, tuple[tuple[str, float], ...]], ...] = (
     ("vacuum_inlet_kpa", 1.5, (("flow_lpm", 6.0), ("motor_current_a", 0.06))),
     ("vacuum_handpiece_kpa", 1.5, (("vacuum_inlet_kpa", 15.0), ("flow_lpm", 6.0))),

@@ -11,6 +11,7 @@ from dermafleet.physics.gas import STANDARD_PRESSURE_PA
 from services.alerts.context import Context
 from services.alerts.detectors import sensors
 from services.alerts.detectors.frames import NAMES, ROW, Flags, Frames
+from services.alerts.detectors.rests import Rest
 
 DRIFT, STUCK, RAIL = "sensor_drift", "sensor_stuck", "sensor_rail"
 VERSION = 1
@@ -32,11 +33,11 @@ SLOW_LEARNED_FRAMES = 60
 BAD_FRAMES = 2
 GOOD_FRAMES = 2
 MISSING_SAMPLES = 5
-RESTED_MS = 20_000
-"""After the pump's stop the air needs some time to come in, more behind a check valve."""
+BAD_RESTS = 2
+GOOD_RESTS = 2
 ZEROS = 3
 MAX_ZEROS = 20
-AMBIENT_STEP_KPA = 0.8
+AMBIENT_STEP_KPA = 0.5
 AMBIENT_STEP_KPA_H = 0.35
 """Fronts do not pass faster."""
 WEATHER_KPA = 5.0
@@ -70,7 +71,6 @@ class State(msgspec.Struct):
 
     Attributes:
         boot: of the last frame.
-        off_ms: uptime since when the pump has been off; None = it runs.
         seen: frames with a value, at most 1000.
         quietest, learned: smallest deviation while pumping, and of how many frames.
         still, moving: consecutive pumping frames that were still or not; calm: quietest of the still ones.
@@ -78,8 +78,8 @@ class State(msgspec.Struct):
         missing, missing_samples: consecutive frames without values, and the samples in them.
         together, absent: consecutive frames in which several were missing at once, and which are so now.
         wrong, good: consecutive frames with impossible values, or well again.
-        zero, zeros: mean with the pump off, and of how many frames.
-        off, settled: consecutive frames away from zero, or at it.
+        zero, zeros: mean with the pump off, and of how many rests.
+        off, settled: consecutive rests away from zero, or at it; away: what the last of them read.
         last_ms, dawn_ms: event times of the last frame, and of the first one after the last night.
         apart, cold: frames of that morning in which pump and room differ; their temperatures on the last good morning.
         ambient_kpa, ambient_ms: last frame's mean and its event time; before_kpa: ambient before a jump.
@@ -90,7 +90,6 @@ class State(msgspec.Struct):
 
     version: int = VERSION
     boot: str = ""
-    off_ms: int | None = None
     seen: list[int] = msgspec.field(default_factory=_counts)
     quietest: list[float] = msgspec.field(default_factory=_numbers)
     learned: list[int] = msgspec.field(default_factory=_counts)
@@ -108,6 +107,7 @@ class State(msgspec.Struct):
     zeros: list[int] = msgspec.field(default_factory=_counts)
     off: list[int] = msgspec.field(default_factory=_counts)
     settled: list[int] = msgspec.field(default_factory=_counts)
+    away: list[float] = msgspec.field(default_factory=_numbers)
     last_ms: int = 0
     dawn_ms: int = 0
     apart: int = 0
@@ -134,7 +134,6 @@ class Evidence:
     Attributes:
         judged: the motor runs and there are enough values for a deviation.
         sparse: fitted, seen at some time, and without a value in most samples.
-        is_off: shape (k,).
     """
 
     frames: Frames
@@ -142,7 +141,6 @@ class Evidence:
     sparse: Flags
     impossible: Flags
     contradicted: Flags
-    is_off: Flags
 
 
 def gather(state: State, frames: Frames, context: Context) -> Evidence:
@@ -157,7 +155,6 @@ def gather(state: State, frames: Frames, context: Context) -> Evidence:
         sparse=sparse,
         impossible=sensors.impossible(frames) & is_fitted[:, None],
         contradicted=sensors.contradicts(frames) & running & is_fitted[:, None] & (frames.count >= MIN_COUNT),
-        is_off=frames.is_off,
     )
 
 
@@ -170,9 +167,9 @@ def is_quiet(state: State, evidence: Evidence, context: Context) -> bool:
     """Whether nothing in these frames, and nothing remembered, can be the beginning or the end of a suspicion."""
     calm = evidence.judged & (evidence.frames.deviation < (NOISE_SHARE * sensors.NOISE_FLOOR)[:, None])
     is_busy = state.suspects or state.together or any(state.still) or any(state.missing) or any(state.wrong)
-    if is_busy or state.off_ms is not None or state.boot != evidence.frames.boots[0]:
+    if is_busy or state.boot != evidence.frames.boots[0]:
         return False
-    if calm.any() or evidence.sparse.any() or evidence.is_off.any():
+    if calm.any() or evidence.sparse.any():
         return False
     if evidence.impossible.any() or evidence.contradicted.any() or len(set(evidence.frames.boots)) > 1:
         return False
@@ -204,7 +201,6 @@ def judge(state: State, evidence: Evidence, k: int, context: Context) -> None:
     frames = evidence.frames
     if frames.boots[k] != state.boot:
         state.boot = frames.boots[k]
-        state.off_ms = int(frames.first_ms[k]) - RESTED_MS if evidence.is_off[k] else None
     seen = (np.array(state.seen) + (frames.count[:, k] > 0)).clip(max=_ENOUGH)
     state.seen = seen.tolist()
     sparse = evidence.sparse[:, k] & (seen > 0)
@@ -225,7 +221,6 @@ def judge(state: State, evidence: Evidence, k: int, context: Context) -> None:
         if state.good[row] >= GOOD_FRAMES:
             del state.suspects[name]
     _judge_motion(state, evidence, k)
-    _judge_zero(state, evidence, k)
     _judge_ambient(state, frames, k, context)
     _judge_cold(state, frames, k)
 
@@ -289,31 +284,27 @@ def _learn_noise(state: State, row: int, deviation: float) -> None:
     state.learned[row] = min(state.learned[row] + 1, _ENOUGH)
 
 
-def _judge_zero(state: State, evidence: Evidence, k: int) -> None:
-    """With the pump off for a while, a gauge that is away from its zero in two frames running has drifted."""
-    frames = evidence.frames
-    if not evidence.is_off[k]:
-        state.off_ms = None
-        return
-    if state.off_ms is None:
-        state.off_ms = int(frames.first_ms[k])
-    if frames.first_ms[k] - state.off_ms < RESTED_MS:
-        return
-    mean = frames.mean[:, k]
+def judge_rest(state: State, rest: Rest) -> None:
+    """A gauge that is away from its zero in two rests, and by as much, has drifted; changes `state`."""
+    mean, is_own = rest.mean, rest.is_own
     for row in np.flatnonzero(np.isfinite(mean) & np.isfinite(sensors.ZERO_LIMIT)).tolist():
         name, value = NAMES[row], float(mean[row])
+        if rest.is_early and value > sensors.HELD_KPA and name in sensors.VACUUM:
+            continue
         is_learned = state.zeros[row] >= ZEROS
-        away = abs(value - state.zero[row]) > sensors.ZERO_DRIFT[row] if is_learned else False
-        if away or abs(value) > sensors.ZERO_LIMIT[row]:
-            state.off[row], state.settled[row] = state.off[row] + 1, 0
-            if state.off[row] >= BAD_FRAMES:
+        drift = sensors.ZERO_DRIFT[row]
+        if abs(value) > sensors.ZERO_LIMIT[row] or (is_learned and abs(value - state.zero[row]) > drift):
+            is_same = state.off[row] == 0 or abs(value - state.away[row]) <= drift / 2
+            state.off[row] = state.off[row] + is_own if is_same else 1
+            state.away[row], state.settled[row] = value, 0
+            if state.off[row] >= BAD_RESTS:
                 state.suspects.setdefault(name, DRIFT)
             continue
-        state.off[row], state.settled[row] = 0, state.settled[row] + 1
+        state.off[row], state.settled[row] = 0, state.settled[row] + is_own
         if state.suspects.get(name) == DRIFT:
-            if state.settled[row] >= GOOD_FRAMES:
+            if state.settled[row] >= GOOD_RESTS:
                 del state.suspects[name]
-        elif state.zeros[row] < MAX_ZEROS:
+        elif state.zeros[row] < MAX_ZEROS and is_own:
             state.zeros[row] += 1
             state.zero[row] += (value - state.zero[row]) / state.zeros[row]
 
