@@ -31,7 +31,7 @@ from services.alerts.observability import State as ObservabilityState
 from services.alerts.observation import Block, Observation, Origin
 from services.alerts.rules import States as RuleStates
 
-VERSION = 2
+VERSION = 3
 """Of `Memory`'s layout; what an older version remembered is forgotten, alarms stay."""
 
 

@@ -22,7 +22,7 @@ from services.alerts.features.types import SessionFeatures
 from services.alerts.findings import FilterForecast, FilterLife, Findings
 from services.alerts.forecast import sessions
 from services.alerts.forecast.curve import Curve
-from services.alerts.forecast.judge import NEAR_LEVEL, OTHER_FILTER, SERVICE_DUE
+from services.alerts.forecast.judge import NEAR_LEVEL, OTHER_FILTER, SAMPLES, SERVICE_DUE, WITHIN_SESSION
 from services.alerts.forecast.life import Life, Load
 from services.alerts.forecast.remaining import Forecast, Range, Usage
 from services.alerts.forecast.sessions import State as SessionsState
@@ -35,6 +35,9 @@ OBSERVED = "observed"
 """Why a filter ended whose change nobody recorded."""
 TELL_STEP = 0.05
 """An alarm's numbers are renewed when the ratio has moved so far from session to session."""
+KNOWN, ASSUMED = 1.03, 0.95
+"""Index for an advisory over the measured one. Known: a filter's first session, by which it is learned, has loaded it,
+and a session's mean lies below what the filter has come to. Assumed: filters differ from the type's by 15 %."""
 _DAY_ZERO = date(1970, 1, 1).toordinal()
 
 
@@ -45,6 +48,7 @@ class State(msgspec.Struct, omit_defaults=True):
         samples, sessions: of the two ways to judge.
         told, told_ratio: severity and ratio last told; None = none yet, 0 = no fault.
         since_ms, last_ms: event time at which this filter was seen first (None = not yet) and last.
+        clean: index, by the clean value of the type, that this machine's filters have as new; None = not learned yet.
     """
 
     samples: SampleState = msgspec.field(default_factory=SampleState)
@@ -53,6 +57,7 @@ class State(msgspec.Struct, omit_defaults=True):
     told_ratio: float = 0.0
     since_ms: int | None = None
     last_ms: int = 0
+    clean: float | None = None
 
 
 def take_samples(state: State, block: Block, context: Context) -> Findings:
@@ -61,8 +66,10 @@ def take_samples(state: State, block: Block, context: Context) -> Findings:
     library = context.library if is_rig else None  # a treatment machine's filter is forecast by its sessions
     usage = Usage(pace=state.sessions.pace)
     curve = state.samples.curve
+    patience = SAMPLES if is_rig else WITHIN_SESSION
+    due_share = context.tuning.filter_due_share
     changes = filter_clogged.evaluate(
-        state.samples, block, context.limits, library, usage, due_share=context.tuning.filter_due_share
+        state.samples, block, context.limits, library, usage, due_share=due_share, patience=patience
     )
     if is_rig and state.samples.curve is not curve:
         found.lives += _ended(state, curve, OBSERVED)
@@ -86,7 +93,10 @@ def take_session(
         return found
     ratio = features.filter_index / rated
     due_share = context.tuning.filter_due_share
-    judged = sessions.take_session(state.sessions, features.pump_s, ratio, context.library, Load(), due_share=due_share)
+    grown = _grown_index(state, features.filter_index, normalised) / rated
+    judged = sessions.take_session(
+        state.sessions, features.pump_s, ratio, context.library, Load(), due_share=due_share, grown=grown
+    )
     if judged.ended is not None:
         found.lives += _ended(state, judged.ended, OBSERVED)
     _note_time(state, features.started_ms, features.ended_ms)
@@ -132,6 +142,16 @@ def _take_rig_session(state: State, features: SessionFeatures, origin: Origin) -
     if samples.forecast is not None:
         found.forecasts.append(_forecast(features.ended_ms, samples.level, samples.forecast, None))
     return found
+
+
+def _grown_index(state: State, index: float, normalised: Normalised) -> float:
+    """Index over this machine's own clean filter, as an advisory is judged by it; changes ``state``.
+
+    A filter whose own value is not known is compared with those before it: their machine's parts are the same.
+    """
+    if normalised.is_filter_learned and normalised.filter_index:
+        state.clean = index / normalised.filter_index
+    return index * ASSUMED if state.clean is None else index / state.clean * KNOWN
 
 
 def _is_rig(context: Context) -> bool:

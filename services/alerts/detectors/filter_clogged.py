@@ -28,6 +28,7 @@ from services.alerts.forecast.judge import (
     SERVICE_DUE,
     STOP,
     TWICE,
+    Patience,
     Standing,
     is_other_filter,
     judge,
@@ -110,11 +111,12 @@ def evaluate(
     usage: Usage = _ANY,
     *,
     due_share: float = FIRST.filter_due_share,
+    patience: Patience = SAMPLES,
 ) -> list[Observation]:
     """Take in one entry's samples; changes `state`, returns the opinions that changed, oldest first.
 
-    Without a library nothing is forecast: the level alone decides. The result depends only on the entries and their
-    order, not on how they are grouped into calls.
+    Without a library nothing is forecast: the level alone decides, with ``patience``. The result depends only on the
+    entries and their order, not on how they are grouped into calls.
     """
     if limits.filter_dp_kpa is None or not len(block.at_ms):
         return []
@@ -132,7 +134,7 @@ def evaluate(
         is_other = is_other_filter(state.standing)
         if is_other:
             course.close()
-        if _decide(state):
+        if _decide(state, patience):
             changes.append(_observation(state, tick, block, after, limits))
         if is_other:
             course = _Course(state)
@@ -212,13 +214,13 @@ def _look(state: State, library: Library, usage: Usage, due_share: float) -> Non
         note_share(state.standing, state.forecast.share_left, exposure_s, state.level, due_share=due_share)
 
 
-def _decide(state: State) -> bool:
+def _decide(state: State, patience: Patience) -> bool:
     """Change the opinion where a delay has run out; returns whether there is something to tell."""
     if is_other_filter(state.standing):
         has_changed = bool(state.standing.severity)
         replaced(state)
     else:
-        has_changed = judge(state.standing, state.level)
+        has_changed = judge(state.standing, state.level, patience)
     has_moved = bool(state.standing.severity) and abs(state.level - state.told) >= TELL_STEP
     is_surer = bool(state.standing.severity) and not state.told_sure and find_confidence(state) >= FIRST.sure
     if not has_changed and not has_moved and not is_surer:

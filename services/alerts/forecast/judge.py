@@ -32,16 +32,25 @@ SURE_LEVEL = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a level must hold, in pumping seconds; a single value counts for at most a quarter of a delay."""
+    """What it takes to change an opinion.
+
+    Attributes:
+        raise_s, clear_s: how long a level must hold, in pumping seconds; a single value counts for at most a quarter.
+        limit: level at which the filter has reached its limit.
+    """
 
     raise_s: float
     clear_s: float
+    limit: float = LIMIT
 
 
 SAMPLES = Patience(10.0, 60.0)
 """For values of single samples: a fault shorter than 10 s or 3 strokes is none."""
 SESSIONS = Patience(0.0, 0.0)
 """For values of whole sessions."""
+WITHIN_SESSION = Patience(10.0, 60.0, 1.05)
+"""For samples where sessions tell the limit: a level of seconds differs from its session's by up to 4 %, some sessions'
+growth, so that the limit would be reached on another day by each."""
 STEPS = 4
 
 
@@ -71,13 +80,20 @@ class Standing(msgspec.Struct):
     has_failed: bool = False
 
 
-def note_level(standing: Standing, level: float, pumped_s: float, patience: Patience = SAMPLES) -> None:
-    """Move the timers on by one value."""
+def note_level(
+    standing: Standing, level: float, pumped_s: float, patience: Patience = SAMPLES, *, grown: float | None = None
+) -> None:
+    """Move the timers on by one value.
+
+    Args:
+        grown: level by which an advisory is due; None = ``level``.
+    """
     raising, clearing = patience.raise_s, patience.clear_s
-    standing.advisory_s = _timer(standing.advisory_s, pumped_s, raising, runs=level >= ADVISORY_LEVEL)
+    is_advised = (level if grown is None else grown) >= ADVISORY_LEVEL
+    standing.advisory_s = _timer(standing.advisory_s, pumped_s, raising, runs=is_advised)
     standing.near_s = _timer(standing.near_s, pumped_s, raising, runs=level >= NEAR_LEVEL)
     standing.below_s = _timer(standing.below_s, pumped_s, clearing, runs=level < BELOW_LIMIT)
-    standing.low_s = _timer(standing.low_s, pumped_s, clearing, runs=level < ADVISORY_LEVEL)
+    standing.low_s = _timer(standing.low_s, pumped_s, clearing, runs=not is_advised)
     has_fallen = standing.peak >= SURE_LEVEL and level <= OTHER_FILTER * standing.peak
     standing.fallen_s = _timer(standing.fallen_s, pumped_s, clearing, runs=has_fallen)
     if level > standing.peak:
@@ -112,7 +128,7 @@ def _severity(standing: Standing, level: float, patience: Patience) -> int | Non
     is_near = before >= SERVICE_DUE or _has_run_out(standing.near_s, patience.raise_s)
     if is_near and level >= TWICE:
         return STOP
-    if is_near and level >= LIMIT:
+    if is_near and level >= patience.limit:
         return max(before, FAULTY)
     if before >= FAULTY and not _has_run_out(standing.below_s, patience.clear_s):
         return before

@@ -73,6 +73,7 @@ def take_session(
     load: Load,
     *,
     due_share: float = FIRST.filter_due_share,
+    grown: float | None = None,
 ) -> Judgement:
     """Take in one finished session; changes ``state``.
 
@@ -80,14 +81,15 @@ def take_session(
         pumped_s: pumping seconds of the session, > 0.
         ratio: filter resistance / rated limit, median of the session (M1: filter index / 20).
         due_share: share of life left from which service is due.
+        grown: ratio by which an advisory is due, relative to this machine's own clean filter; None = ``ratio``.
     """
     before = state.standing.severity
-    note_level(state.standing, ratio, pumped_s, SESSIONS)
+    note_level(state.standing, ratio, pumped_s, SESSIONS, grown=grown)
     ended = None
     if is_other_filter(state.standing, SESSIONS):
         ended = state.curve
         replaced(state)
-        note_level(state.standing, ratio, pumped_s, SESSIONS)
+        note_level(state.standing, ratio, pumped_s, SESSIONS, grown=grown)
     advance(state.curve, pumped_s, ratio, values_at_limit=1)
     usage = Usage(load, state.pace)
     found = forecast(state.curve, library, usage)

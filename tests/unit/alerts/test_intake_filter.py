@@ -17,7 +17,10 @@ RIG = Context(Limits(filter_dp_kpa=9.72, filter_flow_lpm=30.0, architecture="ben
 DAY_MS = 86_400_000
 
 
-def session(state: State, index: float | None, number: int, context: Context = M1) -> Findings:
+def session(
+    state: State, index: float | None, number: int, context: Context = M1, *, clean: float | None = None
+) -> Findings:
+    """A finished treatment; ``clean`` = this filter's own index as new, where that is learned."""
     ended_ms = START_MS + number * DAY_MS // 4
     features = SessionFeatures(
         session_id=f"s{number}",
@@ -33,9 +36,9 @@ def session(state: State, index: float | None, number: int, context: Context = M
     )
     normalised = Normalised(
         residuals=(),
-        filter_index=index,
+        filter_index=None if index is None else index / (clean or 1.0),
         filter_index_error=None if index is None else 0.05,
-        is_filter_learned=False,
+        is_filter_learned=clean is not None,
         is_filter_exchanged=False,
         rejected=(),
         learned=(),
@@ -68,11 +71,32 @@ def test_rated_limit_of_m1_is_index_twenty() -> None:
 
 def test_filter_is_advised_of_at_index_five_and_a_fault_at_twenty() -> None:
     state = State()
-    told = {index: session(state, index, n).observations for n, index in enumerate((1.0, 3.0, 4.5, 5.1, 9.0, 20.5))}
-    assert severities(told[5.1]) == [1]
+    told = {index: session(state, index, n).observations for n, index in enumerate((1.0, 3.0, 4.5, 5.4, 9.0, 20.5))}
+    assert severities(told[5.4]) == [1]
     assert severities(told[20.5]) == [3]
     assert not [each for index in (1.0, 3.0, 4.5) for each in told[index] if each.severity]
     assert told[20.5][-1].detail["filter_index"] == 20.5
+
+
+@pytest.mark.parametrize("clean", [0.85, 1.0, 1.15])
+def test_advisory_goes_by_what_this_machines_clean_filter_resists(clean: float) -> None:
+    state = State()
+    told = [session(state, clean * index, n, clean=clean).observations for n, index in enumerate((1.0, 4.7, 5.0))]
+    assert [severities(each) for each in told[1:]] == [[], [1]]
+
+
+def test_filter_that_no_record_tells_of_is_compared_with_those_before_it() -> None:
+    state = State()
+    for number, index in enumerate((1.15, 6.0)):
+        session(state, index, number, clean=1.15)
+    told = [session(state, 1.15 * index, n).observations for n, index in enumerate((1.0, 4.7, 5.0), 2)]
+    assert [severities(each) for each in told] == [[None], [], [1]]
+
+
+def test_seconds_a_little_above_the_limit_are_left_to_the_session() -> None:
+    state = State()
+    assert [each for each in samples(state, 1.03, 0) if each.severity] == []
+    assert severities(session(state, 20.4, 1).observations) == [3]
 
 
 def test_limit_reached_within_a_session_is_told_at_once_and_the_worse_holds() -> None:
