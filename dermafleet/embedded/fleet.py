@@ -132,7 +132,7 @@ _MODELS_OF_OTHERS = (CRYSTAL, DIAMOND_TIP, CRYSTAL, HYDRATING, CRYSTAL, DUO)
 _CLINICS = dict(zip((site.name for site in SITES), ("zurich", "hamburg", "bogota"), strict=True))
 """The simulator's clinic at each site."""
 
-_PAST_TREATMENT_S = 60.0
+_PAST_TREATMENT_S = 45.0
 """A month of samples has to come through within minutes."""
 
 AILMENTS: Mapping[int, str] = {

@@ -3,6 +3,7 @@
 Whoever stops it may run it again: days that are written are not written twice.
 """
 
+import itertools
 import logging
 import os
 import threading
@@ -29,7 +30,7 @@ from device_agent.simulator.truth import TruthFile
 
 log = logging.getLogger(__name__)
 
-_SESSIONS_PER_DAY = (2, 4)
+_SESSIONS_PER_DAY = (2, 2)
 _SELF_TESTS = 0.5
 _BEGINS_AT, _GROWN_AT = 0.4, 0.9
 """Shares of its past between which a machine's ailment grows."""
@@ -145,15 +146,13 @@ def _ailment(machine: MachineSpec, days: int) -> tuple[Scheduled, ...]:
 def _boots(stretches: Iterable[Stretch], stopping: threading.Event) -> Iterator[Sequence[Stretch]]:
     """The stretches of one boot of one machine at a time; ends when asked to stop."""
     open_boots: dict[str, list[Stretch]] = {}
-    for stretch in stretches:
-        if stopping.is_set():
-            return
+    for stretch in itertools.takewhile(lambda _: not stopping.is_set(), stretches):
         boot = open_boots.get(stretch.device_id, [])
         if boot and boot[0].boot != stretch.boot:
             yield boot
             boot = []
         open_boots[stretch.device_id] = [*boot, stretch]
-    yield from open_boots.values()
+    yield from itertools.takewhile(lambda _: not stopping.is_set(), open_boots.values())
 
 
 def _write(member: _Member, boot: Sequence[Stretch], spec: FleetSpec, settings: Settings) -> None:

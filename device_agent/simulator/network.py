@@ -91,8 +91,8 @@ def _drawn(air: Pressures, net: Openings) -> tuple[Array, Array]:
     driven = entering * ambient
     pressure = np.sqrt((driven + path * canister * canister) / (entry + path))
     for _ in range(_HANDPIECE_ROUNDS):
-        fall_in, slope_in = _discharge(1 - pressure / ambient)
-        fall_out, slope_out = _discharge(1 - canister / pressure)
+        fall_in, slope_in = gas.discharge_with_slope(1 - pressure / ambient)
+        fall_out, slope_out = gas.discharge_with_slope(1 - canister / pressure)
         out = path * pressure
         slope = entering * slope_in + 2 * out * fall_out + path * canister * slope_out
         step = (driven * fall_in - out * pressure * fall_out) / slope
@@ -108,7 +108,7 @@ def _drawn(air: Pressures, net: Openings) -> tuple[Array, Array]:
 
 def _inflow(area: Array, pressure: Array, net: Openings) -> tuple[Array, Array]:
     """Flow from the room through an orifice, and its slope by the pressure behind."""
-    fall, slope = _discharge(1 - pressure / net.ambient)
+    fall, slope = gas.discharge_with_slope(1 - pressure / net.ambient)
     smooth = _SMOOTH_PA / net.ambient
     inverse = 1 / np.sqrt(fall + smooth)
     unit = area * np.sqrt(2 / net.gas_heat) * inverse
@@ -136,11 +136,3 @@ def _pump(air: Pressures, net: Openings, pump: Compression) -> tuple[Array, Arra
     air.gas_power = air.inlet * swept * (ratio * pump.clearance / expanded - 1) / share
     flow = air.inlet * swept / net.gas_heat - net.valve_leak * (air.outlet - air.inlet)
     return flow, net.swept * (full - share * expanded) / net.gas_heat + net.valve_leak
-
-
-def _discharge(fall: Array) -> tuple[Array, Array]:
-    """:func:`gas.discharge` and its derivative, which the clipped polynomial itself takes to zero where choked."""
-    v = np.minimum(fall, gas.CHOKED_FALL)
-    cubic = gas.FALL_3 * v
-    square = v * (gas.FALL_2 + cubic)
-    return v * (1 + gas.FALL_1 * v + v * square), 1 + v * (2 * gas.FALL_1 + 3 * square + v * cubic)

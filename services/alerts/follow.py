@@ -23,8 +23,8 @@ from services.alerts.step import Patience, Progress, step
 
 WORKERS = 4
 """Steps at once: while one waits for the database another computes. More processes use more cores."""
-MAX_STEPS = 20
-"""Of one device in a row; then the others have their turn."""
+MAX_STEPS = 5
+"""Of one device in a row; then the others have their turn: live machines wait for those with a backlog."""
 QUIET_S = (1.0, 30.0)
 """How long a device that did not move, though it has entries, is left alone: at first, and after a long wait.
 
