@@ -45,10 +45,12 @@ def discharge(fall: Real) -> Real:
     return result
 
 
-def discharge_slope(fall: Real) -> Real:
-    """Derivative of :func:`discharge`; 0 where choked."""
-    slope = 1 + fall * (2 * FALL_1 + fall * (3 * FALL_2 + fall * 4 * FALL_3))
-    return np.where(fall < CHOKED_FALL, slope, 0.0)
+def discharge_with_slope(fall: Array) -> tuple[Array, Array]:
+    """:func:`discharge` and its slope, which the clipped polynomial takes to zero, within 1e-3, where choked."""
+    v = np.minimum(fall, CHOKED_FALL)
+    cubic = FALL_3 * v
+    square = v * (FALL_2 + cubic)
+    return v * (1 + FALL_1 * v + v * square), 1 + v * (2 * FALL_1 + 3 * square + v * cubic)
 
 
 def orifice_flow(effective_m2: Real, upstream_pa: Real, downstream_pa: Real, temperature_k: Real) -> Real:

@@ -18,7 +18,7 @@ State = Literal["open", "contact", "capped", "dead_head", "off"]
 """capped: feed pinched, regulator as set. dead_head: capped with the regulator shut."""
 
 _EXHAUST_STEPS = 4
-_HANDPIECE_STEPS = 4
+_HANDPIECE_STEPS = 3
 _SEARCH_STEPS = 40
 _PRESSURE_TOLERANCE = 0.02  # Pa
 
@@ -253,8 +253,15 @@ def _circuit(machine: Machine, state: State, ambient_pa: Real, temperature_k: Re
 
 
 def _settle(circuit: _Circuit) -> _Balance:
-    pressure = _search(lambda canister: _balance(circuit, canister).surplus, circuit.ambient)
-    return _balance(circuit, pressure)
+    balance: _Balance
+
+    def surplus(canister: Array) -> Array:
+        nonlocal balance
+        balance = _balance(circuit, canister)
+        return balance.surplus
+
+    _search(surplus, circuit.ambient)
+    return balance
 
 
 def _balance(circuit: _Circuit, canister: Array) -> _Balance:
@@ -272,14 +279,16 @@ def _handpiece(circuit: _Circuit, canister: Array) -> Array:
     """Pressure between two orifices in series, Pa: where the squares of both flows are equal, by Newton's method."""
     entry, path = np.square(circuit.entry), np.square(np.maximum(circuit.path, 1e-12))
     ambient = circuit.ambient
-    pressure: Array = np.sqrt((entry * np.square(ambient) + path * np.square(canister)) / (entry + path))
+    entering, behind = entry * ambient, path * canister
+    driven = entering * ambient
+    pressure: Array = np.sqrt((driven + behind * canister) / (entry + path))
     for _ in range(_HANDPIECE_STEPS):
-        fall_in, fall_out = 1 - pressure / ambient, 1 - canister / pressure
-        out = path * pressure * gas.discharge(fall_out)
-        error = entry * ambient * ambient * gas.discharge(fall_in) - out * pressure
-        slope = entry * ambient * gas.discharge_slope(fall_in) + 2 * out
-        slope = slope + path * canister * gas.discharge_slope(fall_out)
-        pressure = np.asarray(np.clip(pressure + error / np.maximum(slope, 1e-30), canister, ambient))
+        fall_in, slope_in = gas.discharge_with_slope(1 - pressure / ambient)
+        fall_out, slope_out = gas.discharge_with_slope(1 - canister / pressure)
+        out = path * pressure * fall_out
+        slope = entering * slope_in + 2 * out + behind * slope_out
+        moved = pressure + (driven * fall_in - out * pressure) / np.maximum(slope, 1e-30)
+        pressure = np.minimum(np.maximum(moved, canister), ambient)
     return pressure
 
 
