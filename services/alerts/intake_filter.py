@@ -35,7 +35,7 @@ OBSERVED = "observed"
 """Why a filter ended whose change nobody recorded."""
 TELL_STEP = 0.05
 """An alarm's numbers are renewed when the ratio has moved so far from session to session."""
-KNOWN, ASSUMED = 1.03, 0.95
+KNOWN, ASSUMED = 1.05, 0.95
 """Index for an advisory over the measured one. Known: a filter's first session, by which it is learned, has loaded it,
 and a session's mean lies below what the filter has come to. Assumed: filters differ from the type's by 15 %."""
 _DAY_ZERO = date(1970, 1, 1).toordinal()
@@ -83,9 +83,15 @@ def take_samples(state: State, block: Block, context: Context) -> Findings:
 def take_session(
     state: State, features: SessionFeatures, normalised: Normalised, context: Context, origin: Origin
 ) -> Findings:
-    """Take in one finished session; changes ``state``."""
+    """Take in one finished session; changes ``state``.
+
+    A self-test pumps for seconds and wears nothing: it only shows a filter that no treatment has shown yet.
+    """
+    if features.purpose == "self_test" and state.sessions.curve.seconds:
+        return Findings()
     day = datetime.fromtimestamp(features.ended_ms / 1000, ZoneInfo(context.time_zone)).date().toordinal() - _DAY_ZERO
-    sessions.note_day(state.sessions, day, features.pump_s)
+    if features.purpose != "self_test":
+        sessions.note_day(state.sessions, day, features.pump_s)
     if _is_rig(context):
         return _take_rig_session(state, features, origin)
     found, rated = Findings(), rated_index(context)

@@ -18,13 +18,19 @@ DAY_MS = 86_400_000
 
 
 def session(
-    state: State, index: float | None, number: int, context: Context = M1, *, clean: float | None = None
+    state: State,
+    index: float | None,
+    number: int,
+    context: Context = M1,
+    *,
+    clean: float | None = None,
+    purpose: str = "treatment",
 ) -> Findings:
     """A finished treatment; ``clean`` = this filter's own index as new, where that is learned."""
     ended_ms = START_MS + number * DAY_MS // 4
     features = SessionFeatures(
         session_id=f"s{number}",
-        purpose="treatment",
+        purpose=purpose,
         component="main",
         tip="",
         started_ms=ended_ms - 1_500_000,
@@ -97,6 +103,15 @@ def test_seconds_a_little_above_the_limit_are_left_to_the_session() -> None:
     state = State()
     assert [each for each in samples(state, 1.03, 0) if each.severity] == []
     assert severities(session(state, 20.4, 1).observations) == [3]
+
+
+def test_self_test_shows_a_new_filter_and_else_decides_nothing() -> None:
+    state = State()
+    session(state, 4.0, 0)
+    assert session(state, 8.0, 1, purpose="self_test") == Findings()
+    assert severities(session(state, 8.0, 2).observations) == [1]
+    replaced(state, "FILTER_INTAKE_REPLACED", M1)
+    assert severities(session(state, 1.1, 3, purpose="self_test").observations) == [None]
 
 
 def test_limit_reached_within_a_session_is_told_at_once_and_the_worse_holds() -> None:
