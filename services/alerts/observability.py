@@ -10,7 +10,7 @@ import msgspec
 
 from dermafleet.contracts.channels import fitted
 from services.alerts.context import Context
-from services.alerts.detectors import channels, motor, over_vacuum, supply, suspicion
+from services.alerts.detectors import channels, health, motor, over_vacuum, supply
 from services.alerts.detectors.frames import NAMES
 from services.alerts.findings import Observability
 from services.alerts.limits import MAIN, Architecture
@@ -86,16 +86,16 @@ def note_self_test(state: State, at_ms: int) -> None:
 
 
 def take(
-    state: State, health: suspicion.State, context: Context, *, slow: Slow, at_ms: int, component: str = MAIN
+    state: State, sensors: health.State, context: Context, *, slow: Slow, at_ms: int, component: str = MAIN
 ) -> list[Observability]:
     """What has become observable or ceased to be since the last call; changes `state`.
 
     Args:
-        health: of the component's sensors, after the entry's samples.
+        sensors: of the component's sensors, after the entry's samples.
         slow: what diagnosis sees; asked only when channels or self-tests have changed.
         at_ms: event time of the entry's last sample.
     """
-    troubles = _troubles(health, context)
+    troubles = _troubles(sensors, context)
     is_tested = state.self_test_ms is not None and at_ms - state.self_test_ms <= SELF_TEST_MS
     key = repr((sorted(troubles.items()), is_tested, context.profile, context.limits))
     if key == state.key:
@@ -107,23 +107,23 @@ def take(
     return changes
 
 
-def _troubles(health: suspicion.State, context: Context) -> dict[str, str]:
+def _troubles(sensors: health.State, context: Context) -> dict[str, str]:
     """Channel → why it is of no use now; those that are fine are absent."""
     names = {channel.name for channel in fitted(context.profile)}
     troubles = {}
-    for name, seen in zip(NAMES, health.seen, strict=True):
+    for name, seen in zip(NAMES, sensors.seen, strict=True):
         if name not in names:
             troubles[name] = f"is not fitted in profile {context.profile}"
-        elif fault := health.suspects.get(name):
+        elif fault := sensors.suspects.get(name):
             troubles[name] = _SAYS[fault]
         elif not seen:
             troubles[name] = "has never reported a value"
-        elif name in health.absent:
+        elif name in sensors.absent:
             troubles[name] = "is missing, with others"
     return troubles
 
 
-_SAYS = {suspicion.RAIL: "is at its rail or missing", suspicion.STUCK: "is stuck", suspicion.DRIFT: "has drifted"}
+_SAYS = {health.RAIL: "is at its rail or missing", health.STUCK: "is stuck", health.DRIFT: "has drifted"}
 
 
 def _matrix(

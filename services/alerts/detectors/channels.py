@@ -14,21 +14,11 @@ import numpy as np
 
 from dermafleet.contracts.channels import fitted
 from services.alerts.context import Context
+from services.alerts.detectors.drifts import judge_rest
 from services.alerts.detectors.frames import NAMES, ROW, Frames
+from services.alerts.detectors.health import DRIFT, RAIL, STUCK, VERSION, State, forget
 from services.alerts.detectors.rests import Rest
-from services.alerts.detectors.suspicion import (
-    DRIFT,
-    RAIL,
-    STUCK,
-    VERSION,
-    State,
-    forget,
-    gather,
-    is_quiet,
-    judge,
-    judge_rest,
-    learn_all,
-)
+from services.alerts.detectors.suspicion import gather, is_quiet, judge, learn_all
 from services.alerts.limits import MAIN
 from services.alerts.observation import Block, Observation, Origin, Value, utc
 

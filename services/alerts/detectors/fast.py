@@ -9,11 +9,11 @@ import msgspec
 from services.alerts.context import Context
 from services.alerts.detectors import channels, frames, motor, over_vacuum, rests, supply
 from services.alerts.detectors.frames import Partial
+from services.alerts.detectors.health import State as ChannelsState
 from services.alerts.detectors.motor import State as MotorState
 from services.alerts.detectors.over_vacuum import State as OverVacuumState
 from services.alerts.detectors.rests import State as RestsState
 from services.alerts.detectors.supply import State as SupplyState
-from services.alerts.detectors.suspicion import State as ChannelsState
 from services.alerts.limits import MAIN
 from services.alerts.observation import Block, Observation, Origin
 

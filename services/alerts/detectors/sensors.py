@@ -70,6 +70,13 @@ ZERO_DRIFT = np.array([ZERO.get(name, (np.inf, np.inf))[0] for name in NAMES])
 ZERO_LIMIT = np.array([ZERO.get(name, (np.inf, np.inf))[1] for name in NAMES])
 
 
+def at_rest(frames: Frames) -> Flags:
+    """Whether a gauge stands at what it reads with the pump off; shape (c, k)."""
+    stands = (frames.deviation == 0) & (frames.count > 0)
+    near: Flags = stands & (np.abs(frames.mean) < np.where(np.isfinite(ZERO_LIMIT), ZERO_LIMIT, 0.0)[:, None])
+    return near
+
+
 def contradicts(frames: Frames) -> Flags:
     """Whether a channel stands while those that must move with it swing; shape (c, k). Only where the pump runs."""
     swing = frames.high - frames.low
@@ -106,7 +113,8 @@ def impossible(frames: Frames) -> Flags:
     result[ROW["mains_v"]] = works & (of("mains_v") < DEAD_MAINS_V)
     result[ROW["flow_lpm"]] = (flow > MAX_FLOW_LPM) | (flow < -3.5)
     dp = of("filter_dp_kpa")
-    result[ROW["filter_dp_kpa"]] = (dp < -0.9) | (pumping & (dp > inlet + 1.5))
+    is_inlet_alive = frames.deviation[ROW["vacuum_inlet_kpa"]] > NOISE["vacuum_inlet_kpa"] / 2
+    result[ROW["filter_dp_kpa"]] = (dp < -0.9) | (pumping & (dp > inlet + 1.5) & is_inlet_alive)
     room, pump = of("ambient_temp_c"), of("pump_temp_c")
     result[ROW["ambient_temp_c"]] = (room < ROOM_C[0]) | (room > ROOM_C[1])
     is_cold = (room - pump > COLDER_THAN_ROOM_K) & ~result[ROW["ambient_temp_c"]]

@@ -6,7 +6,7 @@ import pytest
 from dermafleet.contracts.channels import Profile, fitted
 from services.alerts import observability
 from services.alerts.context import Context
-from services.alerts.detectors import suspicion
+from services.alerts.detectors import health as sensors
 from services.alerts.detectors.frames import NAMES
 from services.alerts.findings import Observability
 from services.alerts.limits import Architecture, Limits
@@ -24,15 +24,15 @@ def slow(present: frozenset[str], is_tested: bool) -> Mapping[str, observability
     }
 
 
-def healthy(profile: Profile = "full") -> suspicion.State:
-    state = suspicion.State()
+def healthy(profile: Profile = "full") -> sensors.State:
+    state = sensors.State()
     names = {channel.name for channel in fitted(profile)}
     state.seen = [5 if name in names else 0 for name in NAMES]
     return state
 
 
 def matrix(
-    health: suspicion.State, profile: Profile = "full", limits: Limits = RATED, *, tested_ms: int | None = 0
+    health: sensors.State, profile: Profile = "full", limits: Limits = RATED, *, tested_ms: int | None = 0
 ) -> dict[str, Observability]:
     state = observability.State(self_test_ms=tested_ms)
     context = Context(limits=limits, profile=profile)
@@ -47,7 +47,7 @@ def test_every_fault_stands_in_the_matrix() -> None:
 
 def test_a_stuck_sensor_blinds_what_needs_it_and_says_so() -> None:
     health = healthy()
-    health.suspects = {"filter_dp_kpa": suspicion.STUCK}
+    health.suspects = {"filter_dp_kpa": sensors.STUCK}
     found = matrix(health)
     assert found["filter_clogged"].reason == "filter_dp_kpa is stuck"
     assert found["leak_dirty_side"].is_observable
@@ -110,7 +110,7 @@ def test_only_changes_are_told() -> None:
     assert take(1) == set()
     observability.note_self_test(state, 2)
     assert take(3) == {"leak_dirty_side"}
-    health.suspects = {"filter_dp_kpa": suspicion.RAIL}
+    health.suspects = {"filter_dp_kpa": sensors.RAIL}
     assert take(4) == {"filter_clogged"}
     health.suspects = {}
     assert take(5) == {"filter_clogged"}
