@@ -38,7 +38,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="processes; default: one per core")
     parser.add_argument("--only", choices=sorted(_PARTS), action="append", help="one part; may be repeated")
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="of the part `faults`: these, like leak_dirty_side")
-    parser.add_argument("--pump-s", type=float, default=PUMP_S, help="pump time of a healthy machine's treatment")
+    parser.add_argument(
+        "--pump-s", type=float, default=PUMP_S, help="pump time of a treatment, of the parts `faults` and `healthy`"
+    )
     parser.add_argument("--replay", metavar="DEVICE_ID", help="show one simulated machine instead; --case says which")
     parser.add_argument(
         "--case",
@@ -54,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Result:
     """Raises DermafleetError if a file cannot be read."""
     if options.replay is not None:
-        plan = replay.plan_of(options.case, options.days)
+        plan = replay.plan_of(options.case, options.days, options.pump_s)
         lines = replay.replay(options.replay, plan, options.profile, options.uplink, options.samples)
         return {"case": options.case, "told": {options.replay: list(lines)}}
     figures: Figures = {}
@@ -84,9 +86,11 @@ def _faults(options: argparse.Namespace) -> tuple[Figures, Detail]:
     if options.cases:
         looks = {"others": tuple(name for name in asked if name not in (*SINGLE, HEALTHY))}
     counted = [name for name in (*SINGLE, HEALTHY) if name in asked]
-    tasks, of_look = faults.tasks(counted, options.machines, options.seed), dict[str, str]()
+    pump_s, of_look = options.pump_s, dict[str, str]()
+    tasks = faults.tasks(counted, options.machines, options.seed, pump_s=pump_s)
     for number, (look, names) in enumerate(looks.items(), start=1):
-        tasks += faults.tasks(names, min(options.machines, FEW), 100 * options.seed + number, smaller=0, lean=0)
+        few = min(options.machines, FEW)
+        tasks += faults.tasks(names, few, 100 * options.seed + number, smaller=0, lean=0, pump_s=pump_s)
         of_look |= dict.fromkeys(names, look)
     runs = [each for found in run_all(faults.run, tasks, jobs=options.jobs) for each in found]
     main = [each for each in runs if each.case.name not in of_look]
@@ -98,7 +102,7 @@ def _faults(options: argparse.Namespace) -> tuple[Figures, Detail]:
         "ambiguity_hit": report.mean([each.is_hit for each in smaller]),
         "ambiguity_size": report.mean([len(each) for one in smaller for each in one.sets]),
     }
-    levels: Detail = {"levels": dict(MEDIUM), "pump_s": PUMP_S, "onset": ONSET}
+    levels: Detail = {"levels": dict(MEDIUM), "pump_s": pump_s, "onset": ONSET}
     groups = {f"{profile}/{uplink}": report.group(main, profile, uplink) for profile, uplink in report.groups(main)}
     more = {look: report.look([each for each in runs if of_look.get(each.case.name) == look]) for look in looks}
     return figures, levels | groups | more

@@ -67,15 +67,15 @@ class Case:
     def is_slow(self) -> bool:
         return not SLOW.isdisjoint(self.faults)
 
-    def plan(self, seed: int, machines: int) -> Plan:
-        """Machines with this case; with every nuisance."""
+    def plan(self, seed: int, machines: int, pump_s: float = PUMP_S) -> Plan:
+        """Machines with this case; with every nuisance. ``pump_s``: of a treatment, more for `SLOW` faults."""
         return Plan(
             seed=seed,
             machines=machines,
             model=self.model,
             days=SLOW_DAYS if self.is_slow else DAYS,
             sessions_per_day=(A_DAY, A_DAY),
-            pump_s=SLOW_PUMP_S if self.is_slow else PUMP_S,
+            pump_s=SLOW_PUMP_S if self.is_slow else pump_s,
             faults=self.scheduled,
         )
 

@@ -53,17 +53,19 @@ class Task:
     Attributes:
         cases: name and seed.
         smaller, lean: how many of each case's machines are watched so too.
+        pump_s: of a treatment.
     """
 
     cases: tuple[tuple[str, int], ...]
     machines: int
     smaller: int = 0
     lean: int = 0
+    pump_s: float = PUMP_S
 
     @property
     def pumping_s(self) -> float:
         """Pump time of a treatment of all its machines: tells long tasks from short ones."""
-        return sum(SLOW_PUMP_S if case_of(name).is_slow else PUMP_S for name, _ in self.cases) * self.machines
+        return sum(SLOW_PUMP_S if case_of(name).is_slow else self.pump_s for name, _ in self.cases) * self.machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,10 @@ class Run:
         return (frozenset(self.named) - self.true - symptoms) | self.early
 
 
-def tasks(names: Sequence[str], machines: int, seed: int, *, smaller: int = SMALLER, lean: int = LEAN) -> list[Task]:
-    """As many machines of each case: small cases together, large ones in parts."""
+def tasks(
+    names: Sequence[str], machines: int, seed: int, *, smaller: int = SMALLER, lean: int = LEAN, pump_s: float = PUMP_S
+) -> list[Task]:
+    """As many machines of each case: small cases together, large ones in parts; the longest tasks first."""
     seeds = {name: (seed * 1000 + number) * 1000 for number, name in enumerate(names)}
     found: list[Task] = []
     for is_slow in (True, False):
@@ -124,9 +128,10 @@ def tasks(names: Sequence[str], machines: int, seed: int, *, smaller: int = SMAL
         step = max(AT_ONCE // at_once, 1)
         for first in range(0, machines, at_once):
             count = min(at_once, machines - first)
+            of_profile, of_uplink = (min(max(most - first, 0), count) for most in (smaller, lean))
             for at in range(0, len(alike), step):
                 cases = tuple((name, seeds[name] + first) for name in alike[at : at + step])
-                found.append(Task(cases, count, min(max(smaller - first, 0), count), min(max(lean - first, 0), count)))
+                found.append(Task(cases, count, of_profile, of_uplink, pump_s))
     return sorted(found, key=lambda task: -task.pumping_s)
 
 
@@ -164,7 +169,7 @@ def run(task: Task) -> list[Run]:
     plans = []
     for name, seed in task.cases:
         case = case_of(name)
-        plan = case.plan(seed, task.machines)
+        plan = case.plan(seed, task.machines, task.pump_s)
         plans.append(plan)
         for place, machine_seed in enumerate(plan.seeds()):
             device_id = device_id_of(machine_seed)

@@ -23,15 +23,15 @@ YEARS, FILTERS = "years", "filters"
 """Names of the healthy machines of the part `healthy`, and of those whose filters are worn out."""
 
 
-def plan_of(name: str, days: int) -> Plan:
+def plan_of(name: str, days: int, pump_s: float) -> Plan:
     """The plan behind a case, a delay's name, `YEARS` or `FILTERS`; raises SettingError for another name."""
-    return _PLANS[name](days) if name in _PLANS else case_of(name).plan(1, 1)
+    return _PLANS[name](days, pump_s) if name in _PLANS else case_of(name).plan(1, 1, pump_s)
 
 
-_PLANS: Mapping[str, Callable[[int], Plan]] = {
-    YEARS: lambda days: healthy.plan_of(healthy.Task(1, 1, days)),
-    FILTERS: lambda days: filters.plan_of(1, 1, days),
-    **{case.name: lambda _, case=case: delays.plan_of(case, 1, 1) for case in delays.CASES},  # type: ignore[misc]
+_PLANS: Mapping[str, Callable[[int, float], Plan]] = {
+    YEARS: lambda days, pump_s: healthy.plan_of(healthy.Task(1, 1, days, pump_s)),
+    FILTERS: lambda days, _: filters.plan_of(1, 1, days),
+    **{case.name: lambda _, __, case=case: delays.plan_of(case, 1, 1) for case in delays.CASES},  # type: ignore[misc]
 }
 
 

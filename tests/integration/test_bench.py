@@ -1,6 +1,7 @@
 """The benchmarks start: their options are read, and one of them runs in small."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,44 @@ def test_ingest_benchmark_in_small_finds_everything_it_sent(capsys: pytest.Captu
     assert found["samples_stored"] > 0
     assert found["refused"] == 0
     assert found["ratio_to_copy"] > 0
+
+
+def test_detection_benchmark_in_small_prints_figures_by_profile_and_uplink(capsys: pytest.CaptureFixture[str]) -> None:
+    options = [
+        "--only",
+        "faults",
+        "--cases",
+        "pump_worn",
+        "healthy",
+        "--machines",
+        "1",
+        "--pump-s",
+        "20",
+        "--jobs",
+        "1",
+    ]
+    assert main(["detection", *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["bench"] == "detection"
+    assert found["machine"]["cores"] > 0
+    assert {"fault_recall", "fault_precision", "ambiguity_hit", "ambiguity_size"} >= found["figures"].keys()
+    for uplink in ("full", "lean"):
+        assert found["detail"]["faults"][f"full/{uplink}"]["confusion"].keys() == {"pump_worn", "healthy"}
+
+
+def test_machine_of_the_detection_benchmark_is_shown_again_by_its_id(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    samples = tmp_path / "samples.csv"
+    options = ["--case", "filter_missing", "--pump-s", "20", "--samples", str(samples)]
+    assert main(["detection", "--replay", "SIM-00000000002a", *options, "--json"]) == 0
+    lines = json.loads(capsys.readouterr().out)["told"]["SIM-00000000002a"]
+    assert any("really: filter_missing" in line for line in lines)
+    header, first, *_ = samples.read_text().splitlines()
+    assert header.startswith("at_ms,")
+    assert len(first.split(",")) == len(header.split(","))
+
+
+def test_detection_benchmark_refuses_a_machine_that_was_never_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detection", "--replay", "MY-MACHINE"]) == 1
+    assert "MY-MACHINE" in capsys.readouterr().err
