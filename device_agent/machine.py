@@ -51,6 +51,7 @@ class Machine:
         recorder: Recorder,
         outbox: Outbox,
         confirmed: Confirmed | None = None,
+        is_reachable: Callable[[], bool] = lambda: True,
     ) -> None:
         self.device_id = link.device_id
         self.outbox = outbox
@@ -60,7 +61,7 @@ class Machine:
         self._driver = driver
         self._recorder = recorder
         self._confirmed = confirmed
-        self._publisher = Publisher(link, outbox, clock, self.live)
+        self._publisher = Publisher(link, outbox, clock, self.live, is_reachable)
         self._writing = threading.Lock()
         self._steps = StepWatch()
         self._told: deque[Operator] = deque()

@@ -87,12 +87,21 @@ class Publisher:
         failure: why it has ended before it was told to: the outbox is damaged.
     """
 
-    def __init__(self, link: Link, outbox: Outbox, clock: Clock, live: Callable[[], Live]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        outbox: Outbox,
+        clock: Clock,
+        live: Callable[[], Live],
+        is_reachable: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``is_reachable`` False: the network is gone, as in a simulation."""
         self.failure: BrokenOutbox | None = None
         self._link = link
         self._outbox = outbox
         self._clock = clock
         self._live = live
+        self._is_reachable = is_reachable
         self._window = Window(link.pace, random.random)
         self._wake = WakePipe()
         self._stopping = threading.Event()
@@ -163,6 +172,8 @@ class Publisher:
 
     def _connect_and_serve(self) -> None:
         link, broker = self._link, self._broker()
+        if not self._is_reachable():
+            raise TransientError(f"{broker}: no network")
         self._connection_number = self._next_connection_number()
         topic = link.topics.status(link.device_id)
         will = Will(topic, encode_status(Status(connection=self._connection_number, online=False)))
@@ -204,6 +215,8 @@ class Publisher:
         """Send and settle until the connection is lost, silent, or no longer wanted."""
         status_at, count = -math.inf, 0
         while connection.lost is None and not self._stopping.is_set():
+            if not self._is_reachable():
+                raise TransientError(f"{self._broker()}: the network is gone")
             now = time.monotonic()
             live = self._live()
             gap = _STATUS_GAP_S if live.state != self._state else self._link.status_s

@@ -17,13 +17,14 @@ from pathlib import Path
 from dermafleet.contracts.topics import Topics
 from dermafleet.embedded import broker, fleet, parts
 from dermafleet.embedded.folder import DemoFolder
+from dermafleet.embedded.options import Options
 from dermafleet.embedded.output import Output
 from dermafleet.embedded.postgres import DATABASE, ensure_database, open_cluster, recreate_database
 from dermafleet.embedded.processes import Process
 from dermafleet.embedded.program import Ready
 from dermafleet.embedded.report import Report, make_report
 from dermafleet.embedded.supervisor import Supervisor
-from dermafleet.errors import PermanentError, SettingError
+from dermafleet.errors import PermanentError, SettingError, TransientError
 from dermafleet.settings import Settings
 from dermafleet.storage import migrate, seed
 from dermafleet.storage.accounts import create_api_key, create_user
@@ -43,38 +44,9 @@ _DRAIN_S = 20.0
 """How long, after the machines have ended, the follower may take to reach the end of their logs."""
 _POLL_S = 0.2
 _API_PORTS = 3
-_HISTORY_DAYS = 30
-_DEVICES_WITH_HISTORY = 20
-"""With fewer machines somebody tries something, and has no use for a month of others."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the command line says; see ``./fleet demo --help``."""
-
-    devices: int = 50
-    seed: int = 1
-    speed: float | None = None
-    replay: Path | None = None
-    run_for_s: float | None = None
-    report: Path | None = None
-    port: int | None = None
-    data_dir: Path = Path("var/demo")
-    verbose: bool = False
-    history: int | None = None
-
-    @property
-    def history_days(self) -> int:
-        """How many days the machines with a past have behind them; 0 = none has one."""
-        if self.replay is not None or self.speed is not None:
-            return 0
-        if self.history is None:
-            return _HISTORY_DAYS if self.devices >= _DEVICES_WITH_HISTORY else 0
-        return self.history
-
-    @property
-    def is_measured(self) -> bool:
-        return self.replay is not None or self.report is not None
+_MACHINES, _LATER, _HISTORY = "machines", "machines-2", "history"
+"""Programs: machines that are live at once, those that come later, and what writes the past of these."""
+_HISTORY_POLL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +86,8 @@ class _Demo:
         self._folder = folder
         self._pids: dict[str, int] = {}
         self._access: _Access | None = None
-        self._supervisor = Supervisor(Output(folder.path / "logs", verbose=options.verbose), self._note)
+        self._output = Output(folder.path / "logs", verbose=options.verbose)
+        self._supervisor = Supervisor(self._output, self._note)
         self._devices = (
             fleet.machines(options.devices, model=fleet.BENCH)
             if options.replay is not None
@@ -164,10 +137,11 @@ class _Demo:
         self._greet(access)
         history = asyncio.create_task(self._bring_history(access))
         try:
-            return await self._stay(access)
+            ended = await self._stay(access)
         finally:
-            history.cancel()
+            history.cancel()  # before the machines are stopped: it must not start more of them
             await asyncio.gather(history, return_exceptions=True)
+        return await self._finish(access, ended=ended) if self._options.is_measured else 0
 
     async def _start_database(self) -> str:
         """Start PostgreSQL unless there is one; returns the URL of a database with our schema."""
@@ -219,7 +193,7 @@ class _Demo:
             return f"http://{parts.HOST}:{port}"
         raise AssertionError("the last attempt returns or raises")
 
-    async def _start_machines(self, access: _Access, device_ids: Sequence[str], name: str = "machines") -> None:
+    async def _start_machines(self, access: _Access, device_ids: Sequence[str], name: str = _MACHINES) -> None:
         """Start a process with these machines; it works when the first of them is heard of."""
         machines = self._machines(
             access, device_ids, self._live_arguments(), name, once=self._options.replay is not None
@@ -258,26 +232,37 @@ class _Demo:
 
     async def _bring_history(self, access: _Access) -> None:
         """Have the past of machines written into their outboxes, then let them go live; tell when all has arrived."""
-        device_ids = self._without_past()
+        device_ids, days = self._without_past(), self._options.history_days
         if not device_ids:
             return
-        days = self._options.history_days
-        print(f"{len(device_ids)} machines come later: {days} days of theirs are being simulated", flush=True)
-        arguments = ["history", "--days", str(days)]
-        history = self._machines(access, device_ids, arguments, "history", once=True)
-        await self._supervisor.start(history.program(self._machine_folder, self._oracle, lambda: None))
-        await self._supervisor.wait("history")
-        began = datetime.now(UTC)
-        await self._start_machines(access, device_ids, "machines-2")
-        print(f"{len(device_ids)} machines are connected and deliver their {days} days", flush=True)
+        print(f"history: {days} days of {len(device_ids)} machines are being simulated; they connect later", flush=True)
+        try:
+            await self._write_past(access, device_ids, days)
+            began = datetime.now(UTC)
+            await self._start_machines(access, device_ids, _LATER)
+        except PermanentError as error:
+            self._output.say(_HISTORY, str(error))
+            return
+        print(f"history: {len(device_ids)} machines are connected and deliver their {days} days", flush=True)
 
         def arrived() -> bool:
             with connect(access.database_url, application_name="dermafleet-demo") as connection:
                 return count_evaluated_until(connection, device_ids, since=began) == len(device_ids)
 
-        while not await asyncio.to_thread(arrived):  # noqa: ASYNC110  # the condition is in the database
-            await asyncio.sleep(_POLL_S)
-        print(f"{days} days of {len(device_ids)} machines are there and evaluated", flush=True)
+        while True:
+            with contextlib.suppress(TransientError):
+                if await asyncio.to_thread(arrived):
+                    break
+            await asyncio.sleep(_HISTORY_POLL_S)
+        print(f"history: {days} days of {len(device_ids)} machines have arrived and are evaluated", flush=True)
+
+    async def _write_past(self, access: _Access, device_ids: Sequence[str], days: int) -> None:
+        """Run the program that writes it, to its end."""
+        arguments = ["history", "--days", str(days)]
+        history = self._machines(access, device_ids, arguments, _HISTORY, once=True)
+        await self._supervisor.start(history.program(self._machine_folder, self._oracle, lambda: None))
+        await self._supervisor.wait(_HISTORY)
+        await self._supervisor.stop_program(_HISTORY, _STOP_S)
 
     def _live_arguments(self) -> list[str]:
         options = self._options
@@ -311,19 +296,23 @@ class _Demo:
 
         return ready
 
-    async def _stay(self, access: _Access) -> int:
+    async def _stay(self, access: _Access) -> bool:
+        """Stay until the time is up; True = the replay came to its end before."""
         options = self._options
         ended = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(options.run_for_s):
                 if options.replay is None:
                     await asyncio.Event().wait()
-                await self._supervisor.wait("machines")
+                await self._supervisor.wait(_MACHINES)
                 ended = True
                 await self._follower_caught_up(access)
-        if not options.is_measured:
-            return 0
-        await self._supervisor.stop_program("machines", _STOP_S)
+        return ended
+
+    async def _finish(self, access: _Access, *, ended: bool) -> int:
+        """Stop the machines, let the follower come to the end, and report; returns the exit status."""
+        for name in (_HISTORY, _LATER, _MACHINES):
+            await self._supervisor.stop_program(name, _STOP_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await self._follower_caught_up(access)

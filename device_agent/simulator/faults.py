@@ -163,6 +163,17 @@ def parse(text: str) -> tuple[str, float | None, float]:
     Raises:
         SettingError: it is not written like that, or there is no such fault.
     """
+    code, level, begins_s = split(text)
+    Scheduled(fault=code)
+    return code, level, begins_s
+
+
+def split(text: str) -> tuple[str, float | None, float]:
+    """As `parse`, of any code.
+
+    Raises:
+        SettingError: it is not written like that.
+    """
     head, _, when = text.partition("@")
     code, _, level = head.partition("=")
     units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -173,7 +184,6 @@ def parse(text: str) -> tuple[str, float | None, float]:
         raise SettingError(
             f"--fault {text!r}: write it like filter_clogged, leak_dirty_side=0.5, pump_worn@3d"
         ) from None
-    Scheduled(fault=code)
     return code, chosen, onset_s
 
 

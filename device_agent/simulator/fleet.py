@@ -1,10 +1,11 @@
 """Many machines in one process: simulated ones, or recorded runs replayed, each with its own outbox and connection."""
 
+import itertools
 import logging
 import resource
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from device_agent.simulator.clocks import ClockFault, FaultyClock
 from device_agent.simulator.driver import DEFAULT_MODEL, TREATMENT_S, HallDriver, begin_fault, live
 from device_agent.simulator.hall import Guest, Hall
 from device_agent.simulator.oracle import Oracle
+from device_agent.simulator.reach import Reach, is_loss
 from device_agent.simulator.remains import read_remains
 from device_agent.simulator.truth import TruthFile
 
@@ -69,6 +71,10 @@ class MachineSpec(msgspec.Struct, frozen=True):
     clock: ClockFault | None = None
     treatment_s: float = TREATMENT_S
     ailment: str | None = None
+
+    def wrongs(self, more: Iterable[str] = ()) -> tuple[str, ...]:
+        """What goes wrong while it is live, its network included."""
+        return (*([self.fault] if self.fault else []), *more)
 
 
 class FleetSpec(msgspec.Struct, frozen=True):
@@ -134,7 +140,7 @@ def simulate(
     if plan.history_s > 0:
         clock = WarpedClock(start_at=wall_ms() - round(plan.history_s * 1000), speed=plan.speed)
     drivers = _drivers(spec, settings, plan, oracle)
-    members = _build(spec, settings, clock, drivers, oracle, sessions=True)
+    members = _build(spec, settings, clock, drivers, oracle, sessions=True, faults=plan.faults)
     deadline = time.monotonic() + plan.stop_after_s if plan.stop_after_s is not None else None
     _run(
         members,
@@ -169,8 +175,8 @@ def _guest(machine: MachineSpec, plan: Simulation, folder: Path) -> Guest:
     )
     if (remains := read_remains(folder)) is not None:
         remains.apply(life)
-    faults = (*([machine.fault] if machine.fault else []), *plan.faults)
-    return Guest(life, tuple(begin_fault(text, machine.clog_s) for text in faults))
+    wrongs = itertools.filterfalse(is_loss, machine.wrongs(plan.faults))
+    return Guest(life, tuple(begin_fault(text, machine.clog_s) for text in wrongs))
 
 
 def replay(
@@ -216,6 +222,7 @@ def _build(
     oracle: Path | None,
     *,
     sessions: bool,
+    faults: tuple[str, ...] = (),
 ) -> list[_Member]:
     _allow_files(len(spec.machines) * _FILES_PER_MACHINE + 100)
     rates = settings.rates() if sessions else Rates(idle_s=0, flush_s=settings.flush_s)
@@ -237,6 +244,7 @@ def _build(
             recorder=Recorder(rates, rules),
             outbox=outbox,
             confirmed=witness,
+            is_reachable=Reach(clock, filter(is_loss, machine.wrongs(faults))),
         )
         return _Member(built, witness)
 

@@ -77,7 +77,7 @@ def write_history(
     first = _first_day(settings.data_dir, today - timedelta(days=days))
     missing = [each for each in spec.machines if read_remains(settings.data_dir / each.device_id) is None]
     members = {
-        member.life.device_id: member for each in missing if (member := _open(each, settings, first, days, oracle))
+        member.life.device_id: member for member in (_open(each, settings, first, days, oracle) for each in missing)
     }
     try:
         for boot in _boots(Batch([member.life for member in members.values()]).run(), stopping) if members else ():
@@ -102,12 +102,9 @@ def _first_day(data_dir: Path, wanted: date) -> date:
     return date.fromisoformat(file.read_text())
 
 
-def _open(machine: MachineSpec, settings: Settings, first: date, days: int, oracle: Path | None) -> _Member | None:
-    """None: its clinic is never open."""
+def _open(machine: MachineSpec, settings: Settings, first: date, days: int, oracle: Path | None) -> _Member:
     weekdays = clinic_of(machine.clinic).weekdays
     opened = sum((first + timedelta(days=number)).weekday() in weekdays for number in range(days))
-    if not opened:
-        return None
     folder = settings.data_dir / machine.device_id
     return _Member(
         spec=machine,

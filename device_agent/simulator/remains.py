@@ -56,6 +56,7 @@ def remains_of(life: Life) -> Remains:
 
 def write_remains(folder: Path, remains: Remains) -> None:
     """Keep it in a machine's folder: its past is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f"{_FILE_NAME}-part"
     unfinished.write_bytes(msgspec.json.encode(remains))
     unfinished.rename(folder / _FILE_NAME)

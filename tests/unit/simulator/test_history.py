@@ -11,7 +11,7 @@ import pytest
 
 from device_agent.outbox_file import FILE_NAME
 from device_agent.settings import Settings
-from device_agent.simulator import history
+from device_agent.simulator import history, past
 from device_agent.simulator.driver import live
 from device_agent.simulator.fleet import FleetSpec, MachineSpec
 from device_agent.simulator.history import write_history
@@ -58,7 +58,7 @@ def test_each_day_is_a_boot_and_an_epoch_before_today(written: Path) -> None:
     opened = [entry for kind, entry in log if kind == "event" and entry["type"] == "opened"]
     boots = {entry["boot"] for kind, entry in log if kind == "telemetry"}
     assert len(opened) == len(boots) >= 1
-    times = [entry.get("t0", entry.get("at")) for _, entry in log]
+    times = [float(entry["t0"] if kind == "telemetry" else entry["at"]) for kind, entry in log]
     today_ms = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000
     assert all((today_ms - (DAYS + 1) * 86_400_000) < at < today_ms for at in times)
 
@@ -87,7 +87,7 @@ def test_a_second_run_writes_nothing_again(written: Path) -> None:
 
 
 def test_who_was_stopped_goes_on_where_it_was(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stopping, real, boots = threading.Event(), history.write_boot, []
+    stopping, real, boots = threading.Event(), past.write_boot, []
 
     def stop_after_one(*arguments: Any) -> None:
         real(*arguments)
