@@ -16,6 +16,9 @@ MODEL = "crystal-m1"
 MISSED = 1e6
 """Delay of what was not told within the run: no real delay comes near it."""
 
+SAME_MS = 2000
+"""What the noise of a sensor tells so shortly before the limit is truly crossed is told of the crossing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -134,21 +137,19 @@ def _pass(timer: _Timer, case: Case, stretch: Stretch) -> None:
         timer.since_ms = next((each.since_ms for each in stretch.truth if each.fault == wanted), None)
     if timer.since_ms is None:
         return
-    told_ms = next(
-        (
-            round(told.alarm.raised_at.timestamp() * 1000)
-            for told in raised(timer.watch.history)
-            if told.alarm.fault in case.told and told.at_ms >= timer.since_ms
-        ),
-        None,
+    raises = (
+        round(told.alarm.raised_at.timestamp() * 1000)
+        for told in raised(timer.watch.history)
+        if told.alarm.fault in case.told
     )
+    told_ms = next((at_ms for at_ms in raises if at_ms >= timer.since_ms - SAME_MS), None)
     is_test = any(getattr(record, "purpose", "") == "self_test" for _, record in stretch.records)
     timer.passed["self_tests"] += is_test and stretch.at_ms[0] >= timer.since_ms
     end_ms = told_ms if told_ms is not None else int(stretch.at_ms[-1])
     counted = (stretch.at_ms >= timer.since_ms) & (stretch.at_ms <= end_ms)
     timer.passed["pump_s"] += float((counted & (stretch.channels["pump_on"] >= 0.5)).sum()) / 10
     if told_ms is not None:
-        elapsed_s = (told_ms - timer.since_ms) / 1000
+        elapsed_s = max(told_ms - timer.since_ms, 0) / 1000
         timer.delay = {"s": elapsed_s, "days": elapsed_s / 86_400, **timer.passed}[case.unit]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bench.detection.cases import HEALTHY, PUMP_S, SLOW_PUMP_S, Case, case_of, limits_of
 from bench.detection.pool import AT_ONCE
-from bench.detection.watch import Told, Uplink, Watch, is_fitted
+from bench.detection.watch import Told, Uplink, Watch, is_fitted, raised
 from dermafleet.contracts.channels import PROFILES, Profile
 from dermafleet.storage.alarms import Alarm
 from device_agent.simulator.plan import device_id_of
@@ -189,9 +189,12 @@ def watch_of(device_id: str, model: str, profile: Profile, uplink: Uplink) -> Wa
 def _judge(machine: _Machine, watch: Watch, profile: Profile, uplink: Uplink) -> Run:
     case, since_ms = machine.case, machine.since_ms or 0
     named: dict[str, int] = {}
-    for told in watch.history:
-        if told.at_ms >= since_ms:
-            name = name_of(told.alarm, case.component)
+    early = set()
+    for told in raised(watch.history):
+        name = name_of(told.alarm, case.component)
+        if told.at_ms < since_ms:
+            early.add(name)
+        else:
             named[name] = max(named.get(name, 0), told.alarm.severity)
     known = [watch.observability.get((case.component, fault)) for fault in case.faults]
     return Run(
@@ -200,7 +203,7 @@ def _judge(machine: _Machine, watch: Watch, profile: Profile, uplink: Uplink) ->
         uplink=uplink,
         device_id=watch.device_id,
         named=named,
-        early=frozenset(name_of(told.alarm, case.component) for told in watch.history if told.at_ms < since_ms),
+        early=frozenset(early),
         true=frozenset(machine.true),
         sets=tuple(candidates_of(alarm, case.component) for alarm in watch.open_alarms or _last(watch.history)),
         is_excused=bool(known)
