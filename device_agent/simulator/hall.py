@@ -12,7 +12,7 @@ from device_agent.drivers import Operator, Values
 from device_agent.simulator.faults import Scheduled
 from device_agent.simulator.inputs import Activity, gather
 from device_agent.simulator.life import Life
-from device_agent.simulator.machines import Machines
+from device_agent.simulator.machines import Machines, Readings
 from device_agent.simulator.stretches import MODALITY, TIPS
 from device_agent.simulator.treatment import RATE_HZ
 from device_agent.simulator.truth import TrueFault
@@ -25,9 +25,6 @@ _KEPT_CHUNKS = 20
 _PAUSE_S = (300.0, 900.0)
 _FIRST_PAUSE_S = (20.0, 240.0)
 _IDLE_AT_FIRST = 1 / 3
-
-Table = dict[str, list[list[float]]]
-"""Channel → row → readings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +123,7 @@ class _Chunk:
 
     begin: int
     end: int
-    table: Table
+    readings: Readings
 
 
 class Hall:
@@ -158,7 +155,7 @@ class Hall:
         at = max(step - chunk.begin, 0)
         course = self._courses[number]
         told, course.told = course.told, None
-        return {name: chunk.table[standard][row][at] for name, standard, row in self._names[number]}, told
+        return {name: chunk.readings[standard].item(row, at) for name, standard, row in self._names[number]}, told
 
     def truth(self, number: int) -> tuple[TrueFault, ...]:
         """What is wrong with the n-th machine now."""
@@ -185,9 +182,7 @@ class Hall:
         signals = plant.run(inputs.control(0, steps))
         readings = self._machines.go_on(signals, inputs, activities, settle=not self._is_settled)
         self._is_settled = True
-        self._chunks.append(
-            _Chunk(self._end, self._end + steps, {name: values.tolist() for name, values in readings.items()})
-        )
+        self._chunks.append(_Chunk(self._end, self._end + steps, readings))
         self._end += steps
         for row, (life, index) in enumerate(self._rows):
             life.circuits[index].dust_g = 1000 * float(plant.dust_kg[row])
