@@ -13,9 +13,9 @@ _VALUES = {
     "pump_on": "1",
     "vacuum_inlet_kpa": "30 + 5 * sin(k / 7.0)",
     "motor_current_a": "0.6 + 0.02 * noise",
-    "ambient_kpa": "101.3 + 0.02 * noise",
+    "ambient_kpa": "101.3 * exp(-coalesce(site.altitude_m, 0) / 8430) + 0.02 * noise",
     "mains_v": "230 + noise",
-    "filter_dp_kpa": "1 + 14 * e.seq / e.most + 0.02 * noise",  # clogs beyond the limit of the demo's model
+    "filter_dp_kpa": "1 + 20 * e.seq / e.most + 0.02 * noise",  # clogs beyond the limit of the demo's model
     "pump_temp_c": "45 + 0.1 * noise",
     "ambient_temp_c": "21 + 0.1 * noise",
     "flow_lpm": "30 + sin(k / 5.0)",
@@ -38,8 +38,9 @@ where d.device_id = %(device_id)s
 _SAMPLES = f"""
 insert into telemetry (device_id, event_at, entry, {", ".join(_COLUMNS)})
 select e.device_id, e.first_at + k * %(every)s, e.entry, {", ".join(_EXPRESSIONS)}
-from (select *, %(entries)s::float as most from log_entry) e join device d on d.id = e.device_id,
-     generate_series(0, %(samples)s - 1) k
+from (select *, %(entries)s::float as most from log_entry) e join device d on d.id = e.device_id
+     left join placement p on p.device_id = d.id and p.to_at is null left join site on site.id = p.site_id
+     cross join generate_series(0, %(samples)s - 1) k
 where d.device_id = %(device_id)s
 """  # names of our own columns
 _LOG = """

@@ -109,7 +109,7 @@ def take_blocks(memory: Memory, blocks: Sequence[Block], context: Context) -> tu
     """
     if len(blocks) > 1:
         trial = recall(to_document(memory), VERSION)
-        if take_block(trial, join(blocks), context) == Findings():
+        if take_block(trial, join(blocks), context).is_empty:
             return trial, [Findings() for _ in blocks]
         half = len(blocks) // 2
         memory, first = take_blocks(memory, blocks[:half], context)

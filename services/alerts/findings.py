@@ -95,3 +95,10 @@ class Findings:
     forecasts: list[FilterForecast] = field(default_factory=list)
     observability: list[Observability] = field(default_factory=list)
     lives: list[FilterLife] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is new."""
+        return not (
+            self.observations or self.features or self.baselines or self.forecasts or self.observability or self.lives
+        )

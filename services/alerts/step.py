@@ -153,7 +153,8 @@ class _Step:
         if waiting:
             self._memory, found = evaluate.take_blocks(self._memory, [block for _, block in waiting], context)
             for (entry, _), findings in zip(waiting, found, strict=True):
-                observations += await self._store(findings, entry)
+                if not findings.is_empty:
+                    observations += await self._store(findings, entry)
             waiting.clear()
         return observations
 
