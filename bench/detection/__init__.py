@@ -7,6 +7,7 @@ import argparse
 import math
 import os
 import platform
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -61,11 +62,15 @@ def run(options: argparse.Namespace) -> Result:
         return {"case": options.case, "told": {options.replay: list(lines)}}
     figures: Figures = {}
     detail: Detail = {}
+    minutes: dict[str, float] = {}
     for name in options.only or _PARTS:
+        started = time.monotonic()
         found, more = _PARTS[name](options)
         figures |= found
         detail[name] = more
-    machine: Mapping[str, object] = {"cores": os.cpu_count() or 1, "python": platform.python_version()}
+        minutes[name] = round((time.monotonic() - started) / 60, 1)
+    cores, python = os.cpu_count() or 1, platform.python_version()
+    machine: Mapping[str, object] = {"cores": cores, "python": python, "minutes": minutes}
     return {
         "machine": machine,
         "figures": {key: rounded(value, 4) for key, value in figures.items() if not math.isnan(value)},

@@ -4,11 +4,12 @@ One simulated machine is watched several times over: under smaller profiles, whi
 samples. Nothing is shared between those but the machine.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.detection.cases import HEALTHY, PUMP_S, SLOW_PUMP_S, Case, case_of, limits_of
-from bench.detection.pool import AT_ONCE
+from bench.detection.pool import AT_ONCE, split
 from bench.detection.watch import Told, Uplink, Watch, is_fitted, raised
 from dermafleet.contracts.channels import PROFILES, Profile
 from dermafleet.storage.alarms import Alarm
@@ -124,14 +125,15 @@ def tasks(
     found: list[Task] = []
     for is_slow in (True, False):
         alike = [name for name in names if case_of(name).is_slow == is_slow]
-        at_once = min(machines, AT_ONCE // 4 if is_slow else AT_ONCE)
-        step = max(AT_ONCE // at_once, 1)
-        for first in range(0, machines, at_once):
-            count = min(at_once, machines - first)
+        at_once = AT_ONCE // 3 if is_slow else AT_ONCE
+        first = 0
+        for count in split(machines, math.ceil(machines / at_once)):
+            step = max(at_once // count, 1)
             of_profile, of_uplink = (min(max(most - first, 0), count) for most in (smaller, lean))
             for at in range(0, len(alike), step):
                 cases = tuple((name, seeds[name] + first) for name in alike[at : at + step])
                 found.append(Task(cases, count, of_profile, of_uplink, pump_s))
+            first += count
     return sorted(found, key=lambda task: -task.pumping_s)
 
 

@@ -17,7 +17,11 @@ Found = TypeVar("Found")
 def shares(machines: int, jobs: int | None) -> list[int]:
     """Machines in equal parts, as few as keep all jobs busy."""
     count = jobs or os.cpu_count() or 1
-    parts = min(count * math.ceil(machines / count / AT_ONCE), machines)
+    return split(machines, min(count * math.ceil(machines / count / AT_ONCE), machines))
+
+
+def split(machines: int, parts: int) -> list[int]:
+    """Sizes of equal parts, the larger ones first."""
     return [machines // parts + (number < machines % parts) for number in range(parts)]
 
 
