@@ -54,6 +54,7 @@ DUO = DeviceModel(
     "full",
     {
         **_limits(M1, "crystal"),
+        "architectures": {"second": "diamond"},
         "components": _second_circuit("ambient_kpa", "mains_v", "ambient_temp_c", "crystal_jar_g"),
     },
 )

@@ -128,6 +128,7 @@ def limits(model: Model) -> dict[str, object]:
         "filter_dp_kpa": round((model.rated_index * viscous + inertial) / 1000, 2),
         "filter_flow_lpm": 30.0,
         "architecture": model.circuits[0].architecture,
+        "architectures": {circuit.component: circuit.architecture for circuit in model.circuits[1:]},
         "components": others,
         "canister_g": model.canister_g,
         "jar_g": model.jar_g,

@@ -1,6 +1,7 @@
 """What is known of a device besides its log."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from dermafleet.contracts.channels import Profile
 from dermafleet.contracts.rules import Rule
@@ -30,3 +31,8 @@ class Context:
     time_zone: str = "UTC"
     library: Library = field(default_factory=Library)
     tuning: Tuning = FIRST
+
+    def of(self, component: str) -> Self:
+        """The same for those that judge this component."""
+        limits = self.limits.of(component)
+        return self if limits is self.limits else replace(self, limits=limits)

@@ -94,7 +94,7 @@ def take_block(memory: Memory, block: Block, context: Context) -> Findings:
     for component, names in context.limits.components.items():
         part = memory.components.setdefault(component, ComponentMemory())
         view = component_view(block, names)
-        _take_samples(_Part(component, part, context, findings), view, memory.purpose, raw=block)
+        _take_samples(_Part(component, part, context.of(component), findings), view, memory.purpose, raw=block)
     return findings
 
 
@@ -125,7 +125,7 @@ def take_session(memory: Memory, entry: SessionEntry, origin: Origin, at_ms: int
     for component in context.limits.components:
         part = memory.components.setdefault(component, ComponentMemory())
         if not is_known or entry.op == "end":
-            _end_session(_Part(component, part, context, findings), origin, at_ms)
+            _end_session(_Part(component, part, context.of(component), findings), origin, at_ms)
         if not is_known and entry.op != "end":
             tip = nominal.tip_name(entry.tip_type, entry.tip_size_mm)
             session.begin(part.session, entry.session, entry.purpose, tip, at_ms, component=component)
@@ -144,7 +144,8 @@ def take_event(memory: Memory, event: EventBody, origin: Origin, at_ms: int, con
         fast.reset(part.fast, done.type)
         baselines.reset(part.baselines, done.type)
         diagnose.maintained(part.diagnosis, done.type)
-        findings.lives += _named(done.component, intake_filter.replaced(part.filter, done.type, context))
+        lives = intake_filter.replaced(part.filter, done.type, context.of(done.component))
+        findings.lives += _named(done.component, lives)
     return findings
 
 

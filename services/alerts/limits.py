@@ -26,6 +26,7 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
         over_vacuum_kpa: vacuum at the handpiece that must not be exceeded, kPa.
         over_vacuum_margin_kpa: nor may it exceed the set point by more than this, kPa.
         architecture: what the air path is like; decides which faults can exist.
+        architectures: of those components whose air path is another; see `of`.
         components: per component the maker's name of each standard channel that differs; all share the others.
         canister_g, jar_g: what the waste canister and the crystal jar hold, g.
     """
@@ -35,12 +36,20 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     over_vacuum_kpa: float | None = 65.0
     over_vacuum_margin_kpa: float | None = 10.0
     architecture: Architecture = "crystal"
+    architectures: Mapping[str, Architecture] = {}
     components: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=_alone)
     canister_g: float | None = None
     jar_g: float | None = None
 
+    def of(self, component: str) -> "Limits":
+        """As they are for one component: ``architecture`` is its own."""
+        own = self.architectures.get(component, self.architecture)
+        return self if own == self.architecture else msgspec.structs.replace(self, architecture=own)
 
-_NUMBERS = tuple(name for name in Limits.__struct_fields__ if name not in {"architecture", "components"})
+
+_NUMBERS = tuple(
+    name for name in Limits.__struct_fields__ if name not in {"architecture", "architectures", "components"}
+)
 
 
 def decode_limits(document: Mapping[str, object] | None) -> Limits:
