@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from dermafleet.cli_detectors import detector
+from dermafleet.cli_forecast import forecast
 from dermafleet.cli_rules import rule
 from dermafleet.errors import DermafleetError, PermanentError, SettingError
 from dermafleet.terminal import AsJson, database, database_url, show, table
@@ -42,6 +43,7 @@ app.add_typer(device, name="device")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(rule, name="rule")
 app.add_typer(detector, name="detector")
+app.add_typer(forecast, name="forecast")
 
 
 def main() -> None:

@@ -54,6 +54,10 @@ _FIRST = text("select min(learned_until) from forecast_library where model_id = 
 _LAST = text("""
 select version, filters from forecast_library where model_id = :model order by version desc limit 1""")
 
+_NEWEST = text("""
+select distinct on (model_id) model_id, version, learned_until, filters, document
+from forecast_library order by model_id, version desc""")
+
 _ADD = text("""
 insert into forecast_library (model_id, version, learned_until, filters, document)
 values (:model, :version, :until, :filters, cast(:document as jsonb))""")
@@ -79,6 +83,14 @@ async def last_version(connection: AsyncConnection, model: str) -> tuple[int, in
     """The newest version of a model's library and how many filters it rests on; (0, 0) before the first."""
     row = (await connection.execute(_LAST, {"model": model})).one_or_none()
     return (0, 0) if row is None else (row.version, row.filters)
+
+
+async def newest_versions(connection: AsyncConnection) -> dict[str, LibraryVersion]:
+    """The newest version of each model's library, by model."""
+    return {
+        row.model_id: LibraryVersion(row.version, row.learned_until, row.filters, row.document)
+        for row in await connection.execute(_NEWEST)
+    }
 
 
 async def add_version(

@@ -80,7 +80,8 @@ async def keep_learning(engine: AsyncEngine) -> None:
     while True:
         try:
             with translate():
-                await learn_all(engine, now=datetime.now(UTC))
+                if learned := await learn_all(engine, now=datetime.now(UTC)):
+                    _log.info("Learned from earlier filters", models=learned)
         except TransientError:
             pass  # the follower tells of a database that is away
         except Exception:
@@ -112,5 +113,4 @@ async def _learn(connection: AsyncConnection, model: str, until: datetime) -> bo
     await stored.add_version(
         connection, model, version=version + 1, until=until, filters=len(filters), document=document
     )
-    _log.info("Learned from earlier filters", model=model, filters=len(filters), version=version + 1)
     return True
