@@ -26,8 +26,13 @@ from services.alerts.observation import Floats
 FILTER = "filter_index"
 LEARNED = "learned"
 
-SESSIONS = 3
+SESSIONS, TESTS = 3, 2
+"""Treatments, and self-tests that agree, from which a machine's habit is learned: a self-test is always the same."""
 STABLE_S = 600.0
+AGREE = 4.0
+"""Usual scatters between sessions within which self-tests agree with their median; what lies outside is left out."""
+MOST_TESTS = 6
+"""Self-tests that are kept until enough agree."""
 LIMIT = 3.0
 """Standard deviations of the type's scatter within which a value is accepted."""
 NEW_FILTER = (0.5, 2.0)
@@ -223,7 +228,11 @@ def _learn(book: "_Book", rows: Sequence[Row]) -> None:
         return
     own = sum(expected.deviation(each.channel, each.measured, each.own) for each in rows) / len(rows)
     prior = math.sqrt(sum(effect**2 for effect in row.shared) + row.loose**2 + row.error**2)
-    book.learn(row.quantity, tip, own, REPEATABILITY * row.error, accepted=(-LIMIT * prior, LIMIT * prior))
+    accepted = (-LIMIT * prior, LIMIT * prior)
+    if row.state == "capped":
+        book.learn_test(row.quantity, own, REPEATABILITY * row.error, accepted=accepted)
+    else:
+        book.learn(row.quantity, tip, own, REPEATABILITY * row.error, accepted=accepted)
 
 
 def _compare(book: "_Book", row: Row) -> Residual:
@@ -299,6 +308,19 @@ class _Book:
         learned.seconds += self._seconds
         if len(learned.window) >= sessions or learned.seconds >= STABLE_S:
             self._settle(learned, quantity, tip, usual)
+
+    def learn_test(self, quantity: str, value: float, usual: float, *, accepted: tuple[float, float]) -> None:
+        """Enter a self-test's value; as soon as enough agree they become a baseline. Arguments as of `learn`."""
+        learned = self.find(quantity, "")
+        if not accepted[0] <= value <= accepted[1]:
+            self.rejected.append(quantity)
+            return
+        learned.window = [*learned.window, value][-MOST_TESTS:]
+        middle = float(np.median(learned.window))
+        agreeing = [each for each in learned.window if abs(each - middle) <= AGREE * usual]
+        if len(agreeing) >= max(TESTS, len(learned.window) // 2 + 1):
+            learned.window = agreeing
+            self._settle(learned, quantity, "", usual)
 
     def _settle(self, learned: Learned, quantity: str, tip: str, usual: float) -> None:
         values = np.array(learned.window)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from services.alerts.baselines import Normalised
 from services.alerts.context import Context
 from services.alerts.detectors import consumables, intake
-from services.alerts.diagnosis import evidence, fit, signatures, verdict
+from services.alerts.diagnosis import crystals, evidence, fit, signatures, verdict
 from services.alerts.diagnosis.evidence import Evidence
-from services.alerts.diagnosis.fit import Feed, Fit, Floats
+from services.alerts.diagnosis.fit import Fit, Floats
 from services.alerts.diagnosis.signatures import HEALTHY, LOADS, MILD, Signatures
 from services.alerts.diagnosis.verdict import Standing, Verdict
 from services.alerts.features.types import SessionFeatures
@@ -28,13 +28,6 @@ from services.alerts.observation import Observation, Origin
 
 DETECTOR = "diagnosis"
 VERSION = 1
-
-FEED_SESSIONS = 5
-"""Treatments from which a machine's usual draw of crystals is learned."""
-FEED_ERROR, FEED_TYPE_ERROR = 0.15, 0.5
-"""Of its logarithm: learned, and of the type before."""
-NOTHING_DRAWN = 0.01
-"""Grams per second that count as none."""
 
 USUAL_INDEX_ERROR = 0.1
 GROWTH, GROWTH_ERROR, GROWTH_PENALTY = 0.5, 0.25, 16.0
@@ -75,15 +68,14 @@ class State(msgspec.Struct):
         standing: the named fault.
         weighed: of crystals and canister, fault → severity told.
         index: filter index last found; None = none yet.
-        feed_mean, feed_sessions: crystals drawn, logarithm over the model's, and how many sessions it rests on.
+        usual: crystals that this machine draws, and their noise.
     """
 
     evidence: Evidence = msgspec.field(default_factory=Evidence)
     standing: Standing = msgspec.field(default_factory=Standing)
     weighed: dict[str, int] = {}
     index: float | None = None
-    feed_mean: float = 0.0
-    feed_sessions: int = 0
+    usual: crystals.Usual = msgspec.field(default_factory=crystals.Usual)
 
 
 def take(
@@ -93,7 +85,13 @@ def take(
     weighed = _weigh(state, features, context, origin)
     table = signatures.compute(context.limits.architecture)
     to_kpa = features.capped.pump_down_to_kpa if features.capped is not None else 60.0
-    compared = fit.compare(table, normalised, feed=_feed(state, features), pump_down_to_kpa=to_kpa)
+    compared = fit.compare(
+        table,
+        normalised,
+        feed=crystals.feed(state.usual, features),
+        noise=crystals.noise(state.usual, features),
+        pump_down_to_kpa=to_kpa,
+    )
     if compared is None:
         return weighed
     channels = channels_of(normalised, features)
@@ -123,7 +121,7 @@ def maintained(state: State, record_type: str) -> None:
     if record_type == "FILTER_INTAKE_REPLACED":
         state.index = None
     if record_type == "CRYSTALS_REPLACED":
-        state.feed_mean, state.feed_sessions = 0.0, 0
+        state.usual = crystals.Usual()
 
 
 def _is_learned(normalised: Normalised) -> bool:
@@ -218,23 +216,6 @@ def _levels(table: Signatures, odds: Floats, names: list[str]) -> dict[str, floa
             total, moment = sums.get(name, (0.0, 0.0))
             sums[name] = total + weight, moment + weight * level
     return {name: moment / total for name, (total, moment) in sums.items()}
-
-
-def _feed(state: State, features: SessionFeatures) -> Feed | None:
-    """Crystals drawn per second of contact against what this machine usually draws; learns while it is new."""
-    rates = [(each.crystal_g_per_s, each.seconds) for each in features.contacts if each.crystal_g_per_s is not None]
-    seconds = sum(each for _, each in rates)
-    if seconds < 30:
-        return None
-    rate = sum(rate * each for rate, each in rates) / seconds
-    found = float(np.log(max(rate, 0.0) + NOTHING_DRAWN))
-    if state.feed_sessions < FEED_SESSIONS and rate > 5 * NOTHING_DRAWN:
-        state.feed_sessions += 1
-        state.feed_mean += (found - state.feed_mean) / state.feed_sessions
-    if state.feed_sessions == 0:
-        return None
-    error = FEED_ERROR if state.feed_sessions >= FEED_SESSIONS else FEED_TYPE_ERROR
-    return Feed(found - state.feed_mean, error)
 
 
 def _weigh(state: State, features: SessionFeatures, context: Context, origin: Origin) -> list[Observation]:

@@ -39,17 +39,23 @@ MODEL_ERROR: Mapping[str, float] = {
     "exhaust_dp_kpa": 0.05,
     "vacuum_handpiece_kpa": 0.02,
     "pump_down_s": 0.03,
+    "late_rise_s": 0.05,
     "leak_down_kpa_s": 0.15,
     BLEED: 0.03,
     FEED: 0.35,
 }
 """Where a real machine leaves the model though nothing is wrong: of the logarithm; of `BLEED` a share of the flow."""
-SETPOINT_ERROR_KPA, SETPOINT_TEST_KPA, SETPOINT_RANGE_KPA = 2.0, 3.0, 10.0
+SETPOINT_ERROR_KPA, SETPOINT_TEST_KPA, SETPOINT_RANGE_KPA = 2.0, 1.0, 10.0
 """How far the regulator may be from its set point: read back; at its mark for a self-test; not read back."""
 SETPOINTS_SET_KPA = (13.0, 46.0)
 """What operators set, where it is not read back."""
-SETPOINT_SPREAD_KPA, SETPOINT_PENALTY = 6.0, 1.5
+SETPOINT_SPREAD_KPA, SETPOINT_PENALTY = 6.0, 2.0
 """Of set points over a machine's sessions, and the most deviations held against an explanation."""
+QUIET = 0.25
+"""Share of the usual noise that counts as none."""
+NOISE_STEEPEST = 2.5
+"""The noise of the feed falls with its air at least in proportion, and at most with this power: less air carries
+crystals less well. More air than usual adds between nothing and its share."""
 FEED_BY_VACUUM = 2.0
 """Uncertainty of the crystals drawn away from the usual vacuum, as a power of it."""
 GAP_SPREAD = 0.8
@@ -63,6 +69,14 @@ MOST_STROKES_WEIGHT = 1.5
 @dataclass(frozen=True, slots=True)
 class Feed:
     """Crystals drawn in contact, relative to what this machine draws when healthy: logarithm, and its error."""
+
+    residual: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Noise of the feed in contact, plus `QUIET` of this machine's usual, over that: logarithm, and its error."""
 
     residual: float
     error: float
@@ -96,7 +110,12 @@ class _Rows:
 
 
 def compare(
-    table: Signatures, normalised: Normalised, *, feed: Feed | None = None, pump_down_to_kpa: float = 60.0
+    table: Signatures,
+    normalised: Normalised,
+    *,
+    feed: Feed | None = None,
+    noise: Noise | None = None,
+    pump_down_to_kpa: float = 60.0,
 ) -> Fit | None:
     """Chi-square of every node; None if the session has nothing to compare.
 
@@ -109,7 +128,7 @@ def compare(
     contacts = [rows for state, rows in groups if state == "contact" and "vacuum_inlet_kpa" in rows.names]
     for rows in contacts:
         weight = min(MOST_STROKES_WEIGHT / len(contacts), 1.0)
-        chi2 += weight * _contact(table, rows, normalised.ambient_kpa, feed)
+        chi2 += weight * _contact(table, rows, normalised.ambient_kpa, feed, noise)
         quantities += len(rows.names)
     is_test = False
     for state, rows in groups:
@@ -200,7 +219,7 @@ def _capped(table: Signatures, rows: _Rows, ambient_kpa: float, pump_down_to_kpa
     return np.asarray(np.square(off).sum(axis=-1))
 
 
-def _contact(table: Signatures, rows: _Rows, ambient_kpa: float, feed: Feed | None) -> Floats:
+def _contact(table: Signatures, rows: _Rows, ambient_kpa: float, feed: Feed | None, noise: Noise | None) -> Floats:
     """Contact at the measured vacuum, with the best seal for each node and load, shape (H, K)."""
     point = _point(table, rows, ambient_kpa)
     names = (BLEED, *(name for name in rows.names if name != "vacuum_inlet_kpa"))
@@ -217,6 +236,8 @@ def _contact(table: Signatures, rows: _Rows, ambient_kpa: float, feed: Feed | No
         extra.append(_unusual(table, point))
     if feed is not None:
         extra.append(_feed_off(point, feed))
+    if noise is not None:
+        extra.append(_noise_off(point, noise))
     return _best_between(np.concatenate([off, np.stack(extra, axis=-1)], axis=-1))
 
 
@@ -279,6 +300,18 @@ def _feed_off(point: _Point, feed: Feed) -> Floats:
     weak = FEED_BY_VACUUM * float(np.log(point.vacuum / point.usual_vacuum))
     error = np.sqrt(feed.error**2 + MODEL_ERROR[FEED] ** 2 + weak**2 + (SCALE_ERROR * feed.residual) ** 2)
     return np.asarray((point.here[..., column] - point.at_measured[column] - feed.residual) / error)
+
+
+def _noise_off(point: _Point, noise: Noise) -> Floats:
+    """Noise of the feed against that of each node, in deviations, (H, K, G)."""
+    column = signatures.CONTACT.index(FEED)
+    healthy = max(float(np.exp(point.at_measured[column])) - FLOORS[FEED], 1e-3)
+    air = np.maximum(np.exp(point.here[..., column]) - FLOORS[FEED], 0.0) / healthy
+    least = np.where(air < 1, air**NOISE_STEEPEST, 1.0)
+    low, high = (np.log((each + QUIET) / (1 + QUIET)) for each in (least, air))
+    weak = FEED_BY_VACUUM * min(float(np.log(point.vacuum / point.usual_vacuum)), 0.0)
+    error = np.sqrt(noise.error**2 + weak**2 + (SCALE_ERROR * noise.residual) ** 2)
+    return np.asarray((noise.residual - np.clip(noise.residual, low, high)) / error)
 
 
 def _unusual(table: Signatures, point: _Point) -> Floats:

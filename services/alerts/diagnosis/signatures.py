@@ -19,7 +19,8 @@ from dermafleet.physics import gas, steady
 from dermafleet.physics.machine import DIAMOND, HYDRA, M1, Machine
 from services.alerts.detectors import consumables, intake, network, pump
 from services.alerts.diagnosis.hypothesis import Hypothesis
-from services.alerts.features.expected import SENSORS
+from services.alerts.features.expected import LONGEST_S, SENSORS
+from services.alerts.features.self_test import LATE_SHARES
 from services.alerts.limits import Architecture
 
 Floats = NDArray[np.float64]
@@ -52,7 +53,7 @@ OPEN = (
     "vacuum_handpiece_kpa",
 )
 CONTACT = (BLEED, FEED, *OPEN[1:])
-CAPPED = (*OPEN[:-1], "pump_down_s", "leak_down_kpa_s")
+CAPPED = (*OPEN[:-1], "pump_down_s", "late_rise_s", "leak_down_kpa_s")
 
 FLOORS = {name: floor for name, (_, _, floor) in SENSORS.items()} | {FEED: 1.0}
 """Added before the logarithm: a channel's error is absolute below, relative above."""
@@ -175,8 +176,10 @@ def _table(points: steady.Operating, quantities: Sequence[str], feed: float) -> 
 def _capped(machine: Machine, mains_v: float, pump_down: Floats) -> Floats:
     points = steady.solve(machine, "capped", mains_v=mains_v)
     rate = steady.leak_down_kpa_s(machine, LEAK_DOWN_KPA)
-    columns = [logarithm(name, getattr(points, name)) for name in CAPPED[:-2]]
-    columns += [pump_down[:, 3], logarithm("leak_down_kpa_s", rate)]
+    half, most = (steady.pump_down_s(machine, share * AMBIENT_KPA, mains_v=mains_v) for share in LATE_SHARES)
+    late = np.minimum(np.where(np.isfinite(half), most, np.inf) - np.where(np.isfinite(half), half, 0.0), LONGEST_S)
+    columns = [logarithm(name, getattr(points, name)) for name in CAPPED[:-3]]
+    columns += [pump_down[:, 3], logarithm("late_rise_s", late), logarithm("leak_down_kpa_s", rate)]
     return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
 

@@ -15,12 +15,13 @@ from dermafleet.physics import steady
 from dermafleet.physics.machine import FIELDS, Machine
 from services.alerts.context import Context
 from services.alerts.features import nominal
+from services.alerts.features.self_test import LATE_SHARES
 from services.alerts.features.types import CappedFeatures, Means, SessionFeatures
 from services.alerts.observation import Floats
 
 State = Literal["open", "contact", "capped"]
 
-PUMP_DOWN, LEAK_DOWN = "pump_down_s", "leak_down_kpa_s"
+PUMP_DOWN, LATE_RISE, LEAK_DOWN = "pump_down_s", "late_rise_s", "leak_down_kpa_s"
 
 CHANNELS: dict[State, tuple[str, ...]] = {
     "open": (
@@ -42,6 +43,9 @@ CHANNELS: dict[State, tuple[str, ...]] = {
     "capped": ("vacuum_inlet_kpa", "flow_lpm", "motor_current_a"),
 }
 
+LONGEST_S = 25.0
+"""A self-test lasts no longer."""
+
 SENSORS: dict[str, tuple[float, float, float]] = {
     "vacuum_inlet_kpa": (0.35, 0.005, 0.5),
     "vacuum_handpiece_kpa": (0.35, 0.005, 1.0),
@@ -50,6 +54,7 @@ SENSORS: dict[str, tuple[float, float, float]] = {
     "motor_current_a": (0.005, 0.015, 0.01),
     "exhaust_dp_kpa": (0.01, 0.03, 0.05),
     PUMP_DOWN: (0.1, 0.02, 0.1),
+    LATE_RISE: (0.05, 0.03, 0.1),
     LEAK_DOWN: (0.05, 0.1, 0.2),
 }
 """Per quantity: error of the sensor (absolute, relative), and what keeps the logarithm away from zero.
@@ -157,7 +162,7 @@ def rows(features: SessionFeatures, load: float, context: Context) -> list[Row]:
 def _timed(
     capped: CappedFeatures, scattered: tuple[Machine, Floats, Floats], at: nominal.Conditions, unknown: tuple[str, ...]
 ) -> list[Row]:
-    """Pump-down and leak-down of a self-test."""
+    """Pump-down, late rise and leak-down of a self-test."""
     machine, ambient, mains = scattered
     means = capped.mean
     found = []
@@ -169,6 +174,13 @@ def _timed(
         lasts = times[0] - times[1]
         if np.isfinite(lasts).all():
             found.append(_row("capped", PUMP_DOWN, {**means, PUMP_DOWN: capped.pump_down_s}, lasts, lasts, unknown))
+    if capped.late_rise_s is not None:
+        half, most = (
+            steady.pump_down_s(machine, share * ambient / 1000, ambient, mains, temperature_k=at.temperature_k)
+            for share in LATE_SHARES
+        )
+        lasts = np.minimum(most - half, LONGEST_S)
+        found.append(_row("capped", LATE_RISE, {**means, LATE_RISE: capped.late_rise_s}, lasts, lasts, unknown))
     if capped.leak_down_kpa_s is not None and capped.leak_down_from_kpa is not None:
         falls = steady.leak_down_kpa_s(machine, capped.leak_down_from_kpa, ambient, temperature_k=at.temperature_k)
         found.append(_row("capped", LEAK_DOWN, {**means, LEAK_DOWN: capped.leak_down_kpa_s}, falls, falls, unknown))

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.alerts.context import Context
-from services.alerts.features import filter_index, mass, nominal, self_test, signals, strokes
+from services.alerts.features import filter_index, mass, noise, nominal, self_test, signals, strokes
+from services.alerts.features.noise import Noise
 from services.alerts.features.strokes import Strokes
 from services.alerts.features.sums import Sums, add, mean
 from services.alerts.features.types import Segment
@@ -44,6 +45,7 @@ class Gathered(msgspec.Struct):
         strokes: settled contacts, per set point.
         pending: the last contact; it is no stroke if the tip turns out to have been capped.
         capped: the longest capped segment.
+        noise: of the vacuum in contact and with an open tip.
     """
 
     first_ms: int | None = None
@@ -60,6 +62,7 @@ class Gathered(msgspec.Struct):
     strokes: dict[str, Strokes] = {}
     pending: Segment | None = None
     capped: Segment | None = None
+    noise: dict[str, Noise] = {}
     filter: filter_index.State = msgspec.field(default_factory=filter_index.State)
     masses: dict[str, mass.State] = {}
     test: self_test.State = msgspec.field(default_factory=self_test.State)
@@ -101,6 +104,7 @@ def take_segment(gathered: Gathered, segment: Segment, context: Context, *, is_s
     settle_contact(gathered, is_capped=segment.state == "capped")
     if segment.state == "open" and segment.settled_s > 0:
         add(gathered.open, segment.mean, segment.settled_s)
+        noise.take(gathered.noise, segment)
         means = segment.mean
         at = nominal.conditions(context, *(means.get(name) for name in SURROUNDINGS))
         since_ms = segment.at_ms - (gathered.first_ms or 0)
@@ -122,6 +126,7 @@ def settle_contact(gathered: Gathered, *, is_capped: bool) -> None:
         gathered.stroke_count += 1
     if segment.settled_s > 0:
         strokes.take(gathered.strokes, segment)
+        noise.take(gathered.noise, segment)
 
 
 def conditions(gathered: Gathered, context: Context) -> nominal.Conditions:

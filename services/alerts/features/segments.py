@@ -28,16 +28,21 @@ GUARDS = np.array([1, 1, 2, 2])
 """Bins at the end that belong to the next state already: a release takes 0.5 s to fall below the threshold."""
 
 NOISY = ("vacuum_inlet_kpa", "vacuum_handpiece_kpa")
+NEAR_MS = 250
+"""Samples further apart than this say nothing of noise."""
+LARGEST_BEND = 16.0 * signals.GRID
+"""A value further off the line of its neighbours is no noise; the limit keeps sums exact."""
+BEND_GAIN = 6.0
+"""Variance of v0 - 2 v1 + v2 over that of independent v: 1 + 4 + 1."""
 _CHANNELS = len(signals.NAMES)
-_NOISE_ROWS = [signals.NAMES.index(name) for name in NOISY]
 _SUMS = slice(0, _CHANNELS)
 _COUNTS = slice(_CHANNELS, 2 * _CHANNELS)
 _PAUSE = 2 * _CHANNELS
 _SQUARES = slice(_PAUSE + 1, _PAUSE + 3)
 _FREEDOM = slice(_PAUSE + 3, _PAUSE + 5)
 _ROWS = _PAUSE + 5
-"""Rows of a bin: sums and counts per channel, ms, sums of squares (after a bin is over: about its mean), their degrees
-of freedom."""
+"""Rows of a bin: sums and counts per channel, ms; for `NOISY`, sums of squared bends (how far a sample is off the line
+of its neighbours: a vacuum that still rises has none), and their number."""
 
 
 class Running(msgspec.Struct):
@@ -67,10 +72,13 @@ class State(msgspec.Struct):
     Attributes:
         boot, up_ms: of the last sample.
         contact: what tells the states apart.
+        tail: the last two samples of `NOISY`, and the pause between them, ms; empty = not known.
     """
 
     boot: str | None = None
     up_ms: int = 0
+    tail: list[list[float | None]] = []
+    tail_pause_ms: int = NEVER
     contact: states.State = msgspec.field(default_factory=states.State)
     running: Running | None = None
 
@@ -93,8 +101,9 @@ def take(state: State, block: Block) -> list[Segment]:
     starts = np.flatnonzero((codes != before) | broken)
     spans = _Spans(state, block, up_ms, codes, broken, starts)
     state.boot, state.up_ms = block.boot, int(up_ms[-1])
+    bends = _bends(state, block, np.where(broken, NEVER, pauses))
     pauses[broken] = 0
-    return spans.summarise(state, _rows(block, np.minimum(pauses, signals.MAX_PAUSE_MS)))
+    return spans.summarise(state, _rows(block, np.minimum(pauses, signals.MAX_PAUSE_MS), bends))
 
 
 def close(state: State) -> list[Segment]:
@@ -155,13 +164,12 @@ class _Spans:
         if self.goes_on:
             sums, numbers, owners = _prepend(self.all[0], sums, numbers, owners)
             peaks[:, 0] = np.maximum(peaks[:, 0], _known_peak(self.all[0]))
-        finished = _finished(sums)
         firsts = signals.edges(owners)
         last = np.append(numbers[firsts[1:] - 1], numbers[-1])
         code = np.array([span.code for span in self.all])
         previous = np.array([span.previous for span in self.all])
         settled = _settled_mask(code[owners], previous[owners], numbers, last[owners])
-        totals = np.add.reduceat(finished * settled, firsts, axis=1).T
+        totals = np.add.reduceat(sums * settled, firsts, axis=1).T
         if self.goes_on and self.all[0].settled:
             totals[0] += self.all[0].settled
         for span, total, peak, end in zip(
@@ -183,7 +191,24 @@ class _Spans:
         ]
 
 
-def _rows(block: Block, pauses: NDArray[np.int64]) -> Floats:
+def _bends(state: State, block: Block, pauses: NDArray[np.int64]) -> Floats:
+    """How far a sample of `NOISY` is off the line of the two before it, shape (2, n), whole numbers; NaN = not known.
+
+    Changes ``state``: keeps the last two samples.
+    """
+    values = np.array([block.channel(name) for name in NOISY]) * signals.GRID
+    np.rint(values, out=values)
+    tail = np.array(state.tail, dtype=np.float64).T if state.tail else np.full((len(NOISY), 2), np.nan)
+    joined = np.hstack((tail, values))
+    is_near = np.concatenate(([state.tail_pause_ms <= NEAR_MS], (pauses >= 0) & (pauses <= NEAR_MS)))
+    bends = joined[:, 2:] - 2 * joined[:, 1:-1] + joined[:, :-2]
+    bends[:, ~(is_near[1:] & is_near[:-1])] = np.nan
+    state.tail = [[None if math.isnan(value) else value for value in pair] for pair in joined[:, -2:].T.tolist()]
+    state.tail_pause_ms = int(pauses[-1])
+    return np.clip(bends, -LARGEST_BEND, LARGEST_BEND)
+
+
+def _rows(block: Block, pauses: NDArray[np.int64], bends: Floats) -> Floats:
     """Rows to be summed, shape (`_ROWS`, n): whole numbers."""
     rows = np.zeros((_ROWS, len(pauses)))
     for i, name in enumerate(signals.NAMES):
@@ -199,7 +224,9 @@ def _rows(block: Block, pauses: NDArray[np.int64]) -> Floats:
     np.multiply(channels, signals.GRID, out=channels)
     np.rint(channels, out=channels)
     rows[_PAUSE] = pauses
-    rows[_SQUARES] = np.square(channels[_NOISE_ROWS])
+    known = np.isfinite(bends)
+    rows[_SQUARES] = np.square(np.where(known, bends, 0.0))
+    rows[_FREEDOM] = known
     return rows
 
 
@@ -224,16 +251,6 @@ def _prepend(
     return np.hstack((waiting, sums)), numbers, np.concatenate((np.zeros(count, dtype=np.intp), owners))
 
 
-def _finished(sums: Floats) -> Floats:
-    """Bins as they are added to a segment: squares about the bin's mean, in whole numbers, shape as given."""
-    rows = sums.copy()
-    counts = sums[_COUNTS][_NOISE_ROWS]
-    about = sums[_SQUARES] - np.square(sums[_SUMS][_NOISE_ROWS]) / np.maximum(counts, 1)
-    rows[_SQUARES] = np.rint(np.maximum(about, 0.0))
-    rows[_FREEDOM] = np.maximum(counts - 1, 0)
-    return rows
-
-
 def _settled_mask(
     code: NDArray[np.int64], previous: NDArray[np.int64], numbers: NDArray[np.int64], last: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
@@ -247,7 +264,7 @@ def _end(running: Running, last_up: int, end_up: int) -> Segment:
     rows, numbers = np.array(running.waiting, dtype=np.float64).T, np.array(running.numbers)
     last = (last_up - running.up_ms) // BIN_MS
     settled = _settled_mask(np.array(running.code), np.array(running.previous), numbers, np.array(last))
-    total = (_finished(rows) * settled).sum(axis=1)
+    total = (rows * settled).sum(axis=1)
     if running.settled:
         total = total + running.settled
     return _segment(running, end_up, total.tolist(), _known_peak(running).tolist())
@@ -261,7 +278,7 @@ def _segment(span: Running, end_up: int, total: list[float], peak: list[float]) 
     deviation: Means = {}
     for name, square, freedom in zip(NOISY, total[_SQUARES], total[_FREEDOM], strict=True):
         if freedom:
-            deviation[name] = math.sqrt(square / freedom) / signals.GRID
+            deviation[name] = math.sqrt(square / freedom / BEND_GAIN) / signals.GRID
     highest = {name: value for name, value in zip(signals.NAMES, peak, strict=True) if value > -math.inf}
     return Segment(
         state=states.NAMES[span.code],

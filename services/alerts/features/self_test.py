@@ -17,6 +17,9 @@ from services.alerts.observation import Block
 LOW_KPA = (5.0, 20.0)
 HIGH_KPA = (60.0, 40.0)
 """Pump-down is timed from the first of the low levels to the first of the high ones that were crossed."""
+LATE_SHARES = (0.5, 0.7)
+"""Of the ambient pressure, between which the late rise is timed. A healthy machine's maximum at the mark of the dial is
+0.77: the rise slows down before it, and does not where the regulator lets nothing in."""
 RECENT_MS = 2_200
 PLATEAU_MS = 1_000
 PLATEAU_RISE_KPA = 0.6
@@ -34,6 +37,7 @@ class State(msgspec.Struct):
     Attributes:
         last: (uptime ms, inlet vacuum) of the last sample.
         crossed: per level (kPa, as text) the uptime, ms, at which the vacuum rose through it.
+        late: the same per share of the ambient pressure; ambient_kpa: that, as last measured.
         recent: the last `RECENT_MS` of pumping: uptime, then a value per channel (None = missing).
         started_up_ms, lowest_kpa: when the pump started, and the lowest vacuum since then: that of the open tip.
         stopped_up_ms: when the pump stopped with the tip closed.
@@ -43,6 +47,8 @@ class State(msgspec.Struct):
 
     last: tuple[int, float] | None = None
     crossed: dict[str, float] = {}
+    late: dict[str, float] = {}
+    ambient_kpa: float | None = None
     recent: list[tuple[int, list[float | None]]] = []
     started_up_ms: int | None = None
     lowest_kpa: float | None = None
@@ -51,15 +57,22 @@ class State(msgspec.Struct):
     found: CappedFeatures | None = None
 
 
-def take(state: State, block: Block, up_ms: NDArray[np.int64], on: NDArray[np.bool_]) -> None:
-    """Show the samples of a self-test with their uptimes and whether the pump runs; changes ``state``."""
+def take(state: State, block: Block, up_ms: NDArray[np.int64], on: NDArray[np.bool_], usual_ambient_kpa: float) -> None:
+    """Show the samples of a self-test with their uptimes and whether the pump runs; changes ``state``.
+
+    Args:
+        usual_ambient_kpa: of the site, where the ambient pressure is not measured.
+    """
     vacuum = block.channel("vacuum_inlet_kpa").tolist()
+    ambient = block.channel("ambient_kpa").tolist()
     rows = [block.channel(name).tolist() for name in signals.NAMES]
     for i, (up, is_on, value) in enumerate(zip(up_ms.tolist(), on.tolist(), vacuum, strict=True)):
+        if not math.isnan(ambient[i]):
+            state.ambient_kpa = ambient[i]
         if math.isnan(value):
             continue
         if is_on:
-            _cross(state, up, value)
+            _cross(state, up, value, state.ambient_kpa or usual_ambient_kpa)
             row = [None if math.isnan(channel[i]) else channel[i] for channel in rows]
             state.recent = [kept for kept in state.recent if up - kept[0] < RECENT_MS]
             state.recent.append((up, row))
@@ -86,16 +99,21 @@ def features(state: State) -> CappedFeatures | None:
     return msgspec.structs.replace(found, leak_down_kpa_s=rate, leak_down_from_kpa=vacuum / count)
 
 
-def _cross(state: State, up: int, value: float) -> None:
+def _cross(state: State, up: int, value: float, ambient_kpa: float) -> None:
     if state.last is None or not state.recent:
-        state.crossed = {}
+        state.crossed, state.late = {}, {}
         return
     before_up, before = state.last
+    for share in LATE_SHARES:
+        level = share * ambient_kpa
+        if value >= level and str(share) not in state.late:  # the ambient pressure, and so the level, moves a little
+            passed = min(max((level - before) / (value - before), 0.0), 1.0) if value > before else 1.0
+            state.late[str(share)] = before_up + (up - before_up) * passed
     for level in (*LOW_KPA, *HIGH_KPA):
         if before < level <= value and (level in LOW_KPA or str(level) not in state.crossed):
             state.crossed[str(level)] = before_up + (up - before_up) * (level - before) / (value - before)
         elif value < level <= before and level == LOW_KPA[0]:
-            state.crossed = {}
+            state.crossed, state.late = {}, {}
 
 
 def _open(state: State, up: int, value: float) -> None:
@@ -119,7 +137,9 @@ def _stop(state: State, up: int) -> None:
     rise = vacuum - before.get("vacuum_inlet_kpa", 0.0)
     pump_down = _pump_down(state.crossed)
     state.stopped_up_ms, state.leak = up, [0.0] * 5
-    state.found = CappedFeatures(plateau=rise < PLATEAU_RISE_KPA, mean=last, is_self_test=True)
+    begin, end_up = (state.late.get(str(share)) for share in LATE_SHARES)
+    late_s = (end_up - begin) / 1000 if begin is not None and end_up is not None and end_up > begin else None
+    state.found = CappedFeatures(plateau=rise < PLATEAU_RISE_KPA, mean=last, is_self_test=True, late_rise_s=late_s)
     if pump_down is not None:
         seconds, from_kpa, to_kpa = pump_down
         state.found = msgspec.structs.replace(

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from services.alerts.context import Context
-from services.alerts.features import derived, filter_index, gather, mass, nominal, self_test, signals, strokes
+from services.alerts.features import derived, filter_index, gather, mass, noise, nominal, self_test, signals, strokes
 from services.alerts.features.gather import Gathered
 from services.alerts.features.sums import mean
 from services.alerts.features.types import (
@@ -156,7 +156,8 @@ def _take(state: State, piece: _Piece, closed: Sequence[Segment], context: Conte
         before = []
     gather.take_samples(state.gathered, block, piece.on, piece.pauses, context)
     if _is_self_test(state):
-        self_test.take(state.gathered.test, block, piece.up_ms, piece.on)
+        usual_kpa = nominal.altitude_kpa(context.altitude_m)
+        self_test.take(state.gathered.test, block, piece.up_ms, piece.on, usual_kpa)
     _take_segments(state, closed[len(earlier) + len(before) :], context)
     state.boot, state.up_ms, state.was_on = block.boot, int(piece.up_ms[-1]), bool(piece.on[-1])
     if _is_auto(state) and state.gathered.pump_ms >= AUTO_MS:
@@ -274,6 +275,8 @@ def _values(
         if grams is not None:
             stem = name.removesuffix("_g")
             values[f"{stem}_first_g"], values[f"{stem}_last_g"] = grams
+    for name, kpa in noise.of_feed(gathered.noise).items():
+        values[f"feed_noise_{name}_kpa"] = kpa
     quarters = filter_index.first_and_last(gathered.filter, machine, zero_dp)
     if quarters is not None:
         values["filter_index_first"], values["filter_index_last"] = quarters

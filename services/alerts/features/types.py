@@ -23,7 +23,7 @@ class Segment(msgspec.Struct, frozen=True):
         settled_s: how much of it lies after the transient; means and deviations are over that part only.
         previous: the state before it; None after a restart of the machine or a hole in the data.
         mean: per channel over the settled part; absent where nothing was settled or measured.
-        deviation: per vacuum channel within half seconds of the settled part: its noise without its drift.
+        deviation: per vacuum channel the noise from sample to sample in the settled part, without rise or fall.
         peak: per channel the largest value of the whole segment.
     """
 
@@ -72,6 +72,7 @@ class CappedFeatures(msgspec.Struct, frozen=True):
         plateau: True if the vacuum stopped rising; False if the test ended at its limit before.
         mean: channel means over the plateau (the last second, if there is none).
         pump_down_s: time from `pump_down_from_kpa` to `pump_down_to_kpa`; None = it did not get there.
+        late_rise_s: time from half to seven tenths of the ambient pressure, where the regulator decides; None likewise.
         leak_down_kpa_s: loss of vacuum per second after the pump stopped with the tip still capped.
         leak_down_from_kpa: mean vacuum while that was measured.
         is_self_test: the machine was in a session of purpose self_test.
@@ -85,6 +86,7 @@ class CappedFeatures(msgspec.Struct, frozen=True):
     leak_down_from_kpa: float | None = None
     pump_down_from_kpa: float = 5.0
     is_self_test: bool = False
+    late_rise_s: float | None = None
 
 
 class SessionFeatures(msgspec.Struct, frozen=True):
