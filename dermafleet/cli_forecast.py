@@ -21,9 +21,7 @@ def forecast_learn() -> None:
     """Learn from the filters that ended by the last full hour, as alerts does every hour. Old versions stay."""
     libraries = import_module("services.alerts.libraries")  # loaded when its verb runs
     learned: int = with_engine(lambda engine: libraries.learn_all(engine, now=datetime.now(UTC)))
-    typer.echo(
-        f"{learned} device models have a new version" if learned else "no filter has ended since the last version"
-    )
+    typer.echo(f"models with a new version: {learned}" if learned else "no filter has ended since the last version")
 
 
 @forecast.command("show")

@@ -29,7 +29,7 @@ def site(database_url: str) -> Iterator[Site]:
 def test_what_ended_filters_taught_is_learned_on_demand_and_shown(operator: Operator, site: Site) -> None:
     assert operator.types("forecast", "show") == (0, "nothing has been learned yet\n")
     asyncio.run(add_life(site, site.add("D-0001"), datetime.now(UTC) - timedelta(hours=2)))
-    assert operator.types("forecast", "learn") == (0, "1 device models have a new version\n")
+    assert operator.types("forecast", "learn") == (0, "models with a new version: 1\n")
     assert operator.types("forecast", "learn") == (0, "no filter has ended since the last version\n")
     _, printed = operator.types("forecast", "show", "--model", "m", "--json")
     [row] = json.loads(printed)
