@@ -276,7 +276,7 @@ def _take(state: State, sample: _Sample, *, is_told: bool, delay_ms: int) -> Non
     if math.isnan(sample.vacuum):
         return
     pause, state.up_ms = sample.up_ms - state.up_ms, sample.up_ms
-    run = None if pause > MAX_GAP_MS else state.run
+    run = state.run if 0 <= pause <= MAX_GAP_MS else None
     floor = sample.limit if run is None else sample.limit - HYSTERESIS_KPA
     if sample.vacuum <= floor or sample.pump_ms < 0:
         state.run = None
@@ -286,7 +286,7 @@ def _take(state: State, sample: _Sample, *, is_told: bool, delay_ms: int) -> Non
     if run is None:
         run = Run(sample.up_ms, sample.vacuum, sample.vacuum, sample.vacuum)
     state.run = run
-    _extend(run, sample, pause)
+    _extend(run, sample, max(pause, 0))
     if sample.up_ms - run.since_ms < delay_ms or _is_following(run, sample) or _is_capped(run, sample, is_told=is_told):
         return
     if sample.is_handpiece:

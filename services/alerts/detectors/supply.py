@@ -45,6 +45,8 @@ MIN_REPEATS, MAX_REPEATS = 0.1, 0.5
 """Share of repeats that a signal is taken to have at least, since those of a quiet minute come in rows; and at most."""
 MIN_SIGNALS = 3
 """Fewer than these stand still together by chance."""
+STUCK_SAMPLES = 50
+"""A signal that has stood for longer did not stop together with the others: it is stuck by itself."""
 
 DAY_MS = 86_400_000
 SESSION_MS = 1_800_000
@@ -72,6 +74,7 @@ class State(msgspec.Struct):
     Attributes:
         boot, at_ms: of the last sample.
         last: its signals; None = away. is_pumping: whether the pump ran in it, was_running: whether signals said so.
+        stood: for how many samples each has repeated itself, at most a few more than matter.
         repeats, compared: how often each signal repeated itself in the first samples of pumping, and their number.
         frozen, zero: samples for which all have stood still, or read zero, up to now.
         had_run, is_counted: whether the pump ran before that, and whether it was told.
@@ -87,6 +90,7 @@ class State(msgspec.Struct):
     last: list[float | None] = []
     is_pumping: bool = False
     was_running: bool = False
+    stood: list[int] = msgspec.field(default_factory=lambda: [0] * _COUNT)
     repeats: list[int] = msgspec.field(default_factory=lambda: [0] * _COUNT)
     compared: int = 0
     frozen: int = 0
@@ -177,12 +181,24 @@ def _search(state: State, signals: Floats, pumping: Flags, is_zero: Flags) -> li
     if needed:
         still = on & running & (same | ~is_known)[usable].all(axis=0) & (is_known[usable].sum(axis=0) >= MIN_SIGNALS)
         still[:learned_at] = False
+        if still.any():
+            is_fresh = _stood(state, same) <= STUCK_SAMPLES
+            still &= (is_known & is_fresh)[usable].sum(axis=0) >= MIN_SIGNALS
     found = []
     if state.frozen or state.zero or is_zero.any() or still.any():
         found = _runs(state, still, is_zero, running, is_known.sum(axis=0), needed)
+    state.stood = _stood(state, same)[:, -1].tolist() if same[:, -1].any() else [0] * _COUNT
     state.last = [None if math.isnan(value) else value for value in signals[:, -1].tolist()]
     state.is_pumping, state.was_running = bool(pumping[-1]), bool(running[-1])
     return found
+
+
+def _stood(state: State, same: Flags) -> NDArray[np.int64]:
+    """For how many samples each signal has repeated itself up to each sample, at most a few more than matter."""
+    places = np.arange(same.shape[1])
+    before = -1 - np.array(state.stood, dtype=np.int64)[:, None]
+    changed = np.maximum.accumulate(np.maximum(np.where(same, np.iinfo(np.int64).min, places), before), axis=1)
+    return np.minimum(places - changed, STUCK_SAMPLES + 1)
 
 
 def _learn(state: State, same: Flags, on: Flags) -> int:

@@ -183,7 +183,9 @@ def _judge_motion(state: State, evidence: Evidence, k: int) -> None:
             state.moving[row] = 0
             state.witnessed[row] |= bool(contradicted[row])
             is_sure = is_usual_known[row] or state.witnessed[row]
-            frames = SLOW_STILL_FRAMES if sensors.IS_SLOW[row] else STILL_FRAMES
+            is_moved = learned[row] >= LEARNED_FRAMES and quietest[row] > 0  # a coarse sensor has been still before
+            frames = STILL_FRAMES if is_sure and not sensors.IS_SLOW[row] else SLOW_STILL_FRAMES
+            is_sure |= bool(is_moved and not sensors.IS_SLOW[row])
             if state.still[row] >= frames and is_sure and state.suspects.get(NAMES[row]) != RAIL:
                 state.suspects[NAMES[row]] = STUCK
             continue
