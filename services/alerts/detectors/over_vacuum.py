@@ -35,8 +35,8 @@ AMBIGUOUS: Mapping[str, float] = {FAULT: 0.6, "return_path_blocked": 0.4}
 STOP = 4
 CHECK = 2
 CLEAR_MS = 15_000
-HYSTERESIS_KPA = 1.0
-"""Feed noise around the limit must not start the second anew."""
+HYSTERESIS_KPA = 0.25
+"""Noise of the sensor must not start the second anew; the vacuum itself may: below the limit it is no hazard."""
 MAX_GAP_MS = 12_000
 """Samples further apart say nothing about what was between them."""
 HELD_S = 4
