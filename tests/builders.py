@@ -56,6 +56,9 @@ class Builder:
             )
         )
 
+    def id_of(self, device_id: str) -> int:
+        return int(self._one("select id from device where device_id = %s", (device_id,)))
+
     def devices(self, count: int) -> list[str]:
         """Many devices at once, in no order; returns their ids."""
         ids = [f"D-{(i * 7919) % count:06d}" for i in range(count)]
@@ -190,11 +193,18 @@ class Builder:
         return id
 
     def session(
-        self, device: int, session_id: str, *, started_at: datetime | None, last_at: datetime, ended: bool = True
+        self,
+        device: int,
+        session_id: str,
+        *,
+        started_at: datetime | None,
+        last_at: datetime,
+        ended: bool = True,
+        purpose: str = "treatment",
     ) -> None:
         self._do(
-            "insert into session (device_id, session_id, started_at, last_at, ended_at, outcome, pump_s, strokes)"
-            " values (%s, %s, %s, %s, %s, %s, 60, 12)",
+            "insert into session (device_id, session_id, started_at, last_at, ended_at, outcome, purpose, pump_s,"
+            " strokes) values (%s, %s, %s, %s, %s, %s, %s, 60, 12)",
             (
                 device,
                 session_id,
@@ -202,7 +212,24 @@ class Builder:
                 last_at,
                 last_at if ended else None,
                 "completed" if ended else None,
+                purpose,
             ),
+        )
+
+    def forecast(self, device: int, *, share_left: float, sessions: tuple[float, float, float]) -> None:
+        self._do(
+            "insert into forecast (device_id, component, made_at, ratio, share_left, remaining, basis, filters)"
+            " values (%s, 'main', now(), 0.4, %s, %s, 'library', 9)",
+            (device, share_left, Jsonb({"sessions": sessions, "hours": [2.0, 3.0, 5.0]})),
+        )
+
+    def observability(self, device: int, fault: str, *, reason: str = "") -> None:
+        """A fault can be seen, or cannot for this reason."""
+        self._do(
+            "insert into observability (device_id, component, fault, observable, reason, ambiguous_with, since_at)"
+            " values (%s, 'main', %s, %s, %s, '[]', now()) on conflict (device_id, component, fault)"
+            " do update set observable = excluded.observable, reason = excluded.reason",
+            (device, fault, not reason, reason),
         )
 
     def refusal(self, device_id: str | None, reason: str = "not JSON") -> None:

@@ -40,7 +40,8 @@ _ALARMS = text(f"""
 select severity, count(*) as number from alarm
 where {ALARM_IS_OPEN} group by severity""")  # noqa: S608  # our own text
 
-_SESSIONS = text("select count(*) from session where last_at >= :midnight and started_at >= :midnight")
+_SESSIONS = text("""
+select count(*) from session where last_at >= :midnight and started_at >= :midnight and purpose = 'treatment'""")
 
 _SAMPLES = text("select coalesce(sum(samples), 0) from log_entry where stored_at >= :since and stored_at < :now")
 

@@ -60,7 +60,7 @@ class FleetSummary(Model):
     alarms_by_severity: dict[str, int]
     """Open alarms per severity, keys "0" to "4", all present."""
     sessions_today: int
-    """Sessions started since 00:00 UTC."""
+    """Treatments started since 00:00 UTC."""
     samples_per_s: float
     """Samples committed per second, mean over the last minute."""
     as_of: datetime

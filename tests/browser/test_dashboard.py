@@ -3,13 +3,18 @@ another host: see the fixture `visitor`.
 """
 
 import re
+import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from dermafleet.storage.engine import connect
 from tests.browser.conftest import Visitor
 from tests.browser.guest import CLEAN, CLOGGED, GUEST, Guest
+from tests.builders import Builder
+from tests.running_demo import RunningDemo
 
 expect.set_options(timeout=20_000)
 
@@ -161,6 +166,35 @@ def test_lost_connection_is_shown_and_found_again(visitor: Visitor) -> None:
     page.unroute("**/api/v1/stream*")
     expect(page.locator("[data-status='live']")).to_be_visible()
     expect(page.get_by_text("Live connection lost")).to_have_count(0)
+
+
+def test_condition_and_forecast_are_shown_and_what_an_alarm_may_be(visitor: Visitor, demo: RunningDemo) -> None:
+    with connect(demo.info["database_url"]) as connection:
+        alarm = add_condition(Builder(connection))
+    page = visitor.open(f"/devices/{GUEST}")
+    expect(page.locator("li[data-component='main']")).to_contain_text("62 % of this filter's life left")
+    expect(page.locator("li[data-component='main']")).to_contain_text("20, most likely 12")
+    rows = page.locator("tr[data-fault]")
+    expect(rows.and_(page.locator("[data-fault='pump_worn']"))).to_have_attribute("data-kind", "watched")
+    unseen = rows.and_(page.locator("[data-fault='leak_clean_side']"))
+    expect(unseen).to_contain_text("Not observable")
+    expect(unseen).to_contain_text("flow_lpm is not measured")
+    expect(rows.and_(page.locator("[data-fault='exhaust_clogged']"))).to_have_attribute("data-kind", "found")
+    page.goto(f"/alarms/{alarm}")
+    expect(page.get_by_text("What it may be")).to_be_visible()
+    expect(page.get_by_text("31 %")).to_be_visible()
+    assert find_barriers(page) == []
+
+
+def add_condition(build: Builder) -> uuid.UUID:
+    """What the follower would have written of the spare device: returns the id of its alarm."""
+    device = build.id_of(GUEST)
+    build.forecast(device, share_left=0.62, sessions=(8.0, 12.0, 20.0))
+    build.observability(device, "pump_worn")
+    build.observability(device, "exhaust_clogged")
+    build.observability(device, "leak_clean_side", reason="flow_lpm is not measured")
+    candidates = {"exhaust_clogged": 0.69, "return_path_blocked": 0.31}
+    return build.alarm(device, raised_at=datetime.now(UTC), fault="exhaust_clogged", detail={"candidates": candidates})
 
 
 def mark(page: Page) -> None:

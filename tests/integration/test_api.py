@@ -124,6 +124,7 @@ async def test_fleet_is_counted(api: Api) -> None:
     api.build.alarm(offline, standing="cleared")
     api.build.session(online, "s1", started_at=NOW - timedelta(hours=1), last_at=NOW)
     api.build.session(online, "s2", started_at=NOW - timedelta(hours=13), last_at=NOW)
+    api.build.session(online, "s3", started_at=NOW - timedelta(hours=1), last_at=NOW, purpose="self_test")
     recently = NOW - timedelta(seconds=30)
     api.build.samples(online, every(0.1, 90, until=recently), {"flow_lpm": [1.0] * 90}, received_at=recently)
     assert await api.get("/api/v1/fleet/summary") == {
