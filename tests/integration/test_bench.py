@@ -51,7 +51,7 @@ def test_detection_benchmark_in_small_prints_figures_by_profile_and_uplink(capsy
     found = json.loads(capsys.readouterr().out)
     assert found["bench"] == "detection"
     assert found["machine"]["cores"] > 0
-    assert {"fault_recall", "fault_precision", "ambiguity_hit", "ambiguity_size"} >= found["figures"].keys()
+    assert {"fault_recall", "ambiguity_hit"} <= found["figures"].keys()
     for uplink in ("full", "lean"):
         assert found["detail"]["faults"][f"full/{uplink}"]["confusion"].keys() == {"pump_worn", "healthy"}
 
