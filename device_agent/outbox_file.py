@@ -19,6 +19,8 @@ _MIN_BUDGET_BYTES = 1024 * 1024
 _KEPT_BROKEN_FILES = 2
 _WAL_PAGES = 256
 """Checkpoint at 1 MiB: a small write-ahead log leaves room for deletions on a full disk."""
+_CACHE_KIB = 512
+"""A small board's memory is for other things; the entries to send are few and next to each other."""
 
 _SCHEMA = """
 create table if not exists life (
@@ -155,6 +157,7 @@ def _configure(connection: sqlite3.Connection, budget_bytes: int) -> None:
     run("pragma journal_mode = wal")
     run("pragma synchronous = full")
     run(f"pragma wal_autocheckpoint = {_WAL_PAGES}")
+    run(f"pragma cache_size = -{_CACHE_KIB}")
     run(f"pragma journal_size_limit = {_WAL_PAGES * _PAGE_BYTES}")
     # A tenth above the budget: evicting starts at the budget, so SQLite's own limit is the second line.
     run(f"pragma max_page_count = {budget_bytes * 11 // 10 // _PAGE_BYTES + 64}")

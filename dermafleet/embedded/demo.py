@@ -111,7 +111,8 @@ class _Demo:
             for task in (work, stopping):
                 task.cancel()
             await asyncio.gather(work, stopping, return_exceptions=True)
-            await self._supervisor.stop(_STOP_S)
+            await self._stop_machines(_STOP_S / 2)
+            await self._supervisor.stop(_STOP_S / 2)
 
     async def _work(self) -> int:
         """Start everything, consumers before producers, and stay for as long as the options say."""
@@ -311,8 +312,7 @@ class _Demo:
 
     async def _finish(self, access: _Access, *, ended: bool) -> int:
         """Stop the machines, let the follower come to the end, and report; returns the exit status."""
-        for name in (_HISTORY, _LATER, _MACHINES):
-            await self._supervisor.stop_program(name, _STOP_S)
+        await self._stop_machines(_STOP_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await self._follower_caught_up(access)
@@ -320,6 +320,11 @@ class _Demo:
         if not ended:
             print("time is up: what the machines have not delivered stays on their disks", flush=True)
         return 1 if report.entries_lost or (ended and not report.is_lossless) else 0
+
+    async def _stop_machines(self, within_s: float) -> None:
+        """End all programs of machines at the same time."""
+        names = (_HISTORY, _LATER, _MACHINES)
+        await asyncio.gather(*(self._supervisor.stop_program(name, within_s) for name in names))
 
     async def _follower_caught_up(self, access: _Access) -> None:
         def behind() -> int:

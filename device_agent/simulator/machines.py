@@ -125,9 +125,12 @@ class Machines:
         spoiled = _Spoiled((steps, len(self._rows)))
         for row, (life, index) in enumerate(self._rows):
             activity = activities.get(life.seed)
-            if activity is None:
-                continue
             component = life.circuits[index].circuit.component
+            if activity is None:  # it stands, and a sensor that lies goes on lying
+                for each, lasting in life.of_kind("sensor", life.treatments):
+                    if each.component == component and each.onset < life.treatments:
+                        spoiled.spoil(each, lasting, row, 0)
+                continue
             for each in life.schedule:
                 if each.component != component or each.kind not in ("sensor", "electrical"):
                     continue

@@ -9,6 +9,8 @@ from device_agent.simulator.faults import Scheduled
 from device_agent.simulator.life import Life
 
 _FILE_NAME = "past.json"
+_BEFORE = -1
+"""A session before the first one: what is wrong was wrong before."""
 
 
 class _CircuitRemains(msgspec.Struct, frozen=True):
@@ -47,7 +49,7 @@ def remains_of(life: Life) -> Remains:
         jar_g=life.jar_g,
         canister_g=life.canister_g,
         faults=[
-            replace(each, level=level, onset=0, onset_s=0.0, growing=0, growing_s=0.0)
+            replace(each, level=level, onset=_BEFORE, onset_s=0.0, growing=0, growing_s=0.0)
             for each, level in levels
             if level is not None
         ],

@@ -134,6 +134,21 @@ def test_replay_of_recorded_filters_loses_nothing_and_raises_each_alarm_once(tmp
     assert (found["alarms_raised"], found["alarms_open"]) == (2, 2)
 
 
+def test_history_comes_through_the_outbox_once(tmp_path: Path) -> None:
+    arguments = ("--devices", "2", "--history", "3")  # at least one of three days is no holiday of the clinic's
+    past = tmp_path / "data" / "machines" / "D-0002" / "past.json"
+    with RunningDemo(tmp_path / "data", *arguments) as demo:
+        until(past.exists, deadline_s=DEADLINE_S)
+        until(lambda: "machines-2" in demo.read_info()["pids"], deadline_s=DEADLINE_S)
+        with psycopg.connect(demo.info["database_url"], autocommit=True) as connection:
+            until(lambda: _of_the_past(connection) > 0 and _is_live(connection), deadline_s=DEADLINE_S)
+            before = _of_the_past(connection)
+    with RunningDemo(tmp_path / "data", *arguments) as again:
+        assert set(again.info["pids"]) == NAMES
+        with psycopg.connect(again.info["database_url"], autocommit=True) as connection:
+            assert _of_the_past(connection) == before
+
+
 def test_demo_on_servers_of_others_starts_none_of_its_own(
     tmp_path: Path, postgres15: Cluster, mosquitto: Mosquitto
 ) -> None:
@@ -143,6 +158,23 @@ def test_demo_on_servers_of_others_starts_none_of_its_own(
         assert set(demo.info["pids"]) == NAMES - {"postgres", "broker"}
         assert demo.info["database_url"] == postgres15.url("demo")
         until(lambda: api.get("/devices/D-0001/completeness").json()["samples_stored"], deadline_s=DEADLINE_S)
+
+
+def _of_the_past(connection: psycopg.Connection[tuple[int]]) -> int:
+    """How many samples are stored of yesterday and before."""
+    return _count(connection, "select count(*) from telemetry where event_at < now() - interval '3 hours'")
+
+
+def _is_live(connection: psycopg.Connection[tuple[int]]) -> bool:
+    """The second machine's present is stored, which stands behind its past."""
+    recent = "select count(*) from telemetry t join device d on d.id = t.device_id"
+    recent += " where d.device_id = 'D-0002' and event_at > now() - interval '1 hour'"
+    return _count(connection, recent) > 0
+
+
+def _count(connection: psycopg.Connection[tuple[int]], query: str) -> int:
+    (found,) = connection.execute(query.encode()).fetchone() or (0,)
+    return found
 
 
 def _reachable(demo: RunningDemo) -> str:

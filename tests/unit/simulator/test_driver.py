@@ -12,6 +12,7 @@ from device_agent.clock import Instant
 from device_agent.drivers import Sample
 from device_agent.simulator.clocks import FaultyClock
 from device_agent.simulator.driver import CLOGGED_INDEX, HallDriver, alone, begin_fault, live
+from device_agent.simulator.faults import DRIFT, Scheduled
 from device_agent.simulator.hall import Guest, Hall
 from device_agent.simulator.truth import TruthFile
 from tests.unit.agent.build import FixedClock, instant
@@ -118,3 +119,12 @@ def test_the_truth_is_written_when_it_changes(tmp_path: Path) -> None:
     (fault,) = second["faults"]
     assert (fault["fault"], fault["level"], fault["component"]) == ("pump_worn", 0.75, "main")
     assert first["at"] < fault["since_ms"] <= second["at"]
+
+
+def test_a_sensor_that_lies_goes_on_lying_while_the_machine_stands() -> None:
+    life = live(8)
+    life.suffer([Scheduled(fault="sensor_drift", level=2.0, onset=-1, channel="filter_dp_kpa")])
+    samples = read(HallDriver(Hall([Guest(life)]), 0), 20)
+    resting = [s.values["filter_dp_kpa"] or 0.0 for s in samples if s.values["pump_on"] == 0]
+    assert len(resting) == len(samples)
+    assert mean(resting) == pytest.approx(2 * DRIFT["filter_dp_kpa"], abs=0.5)
