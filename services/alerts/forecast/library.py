@@ -18,7 +18,7 @@ from services.alerts.forecast.shape import course_of, cut, features_of
 
 Floats = NDArray[np.float64]
 
-VERSION = 1
+VERSION = 2
 MIN_COMPLETE = 4
 """With fewer complete filters only their typical life is used."""
 MAX_FILTERS = 100

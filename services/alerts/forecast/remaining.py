@@ -15,7 +15,7 @@ from services.alerts.forecast.library import PROBABILITIES, SHARES, Library, fit
 from services.alerts.forecast.life import Load
 from services.alerts.forecast.pace import Pace, pumped_s_per_open_day, pumped_s_per_session
 from services.alerts.forecast.regression import predict
-from services.alerts.forecast.shape import FLOOR, Course, course_of, features_of, signs_of
+from services.alerts.forecast.shape import FLOOR, Course, course_of, features_of
 
 Floats = NDArray[np.float64]
 
@@ -166,8 +166,8 @@ def _loads(library: Library, course: Course, age: float, load: Load) -> tuple[li
     is_rate_known = load.rate is not None or not library.has_load
     if is_rate_known and not names:
         return [load], np.ones(1)
-    signs = signs_of(course, age)
-    share = np.zeros(0) if signs is None else resemblance(library.groups, signs, age)
+    resembled = resemblance(library.groups, course, age)
+    share = np.zeros(0) if resembled is None else resembled
     found, weights = [], []
     for group, weight in zip(library.groups.loads, share.tolist(), strict=True):
         if weight >= LEAST:

@@ -26,8 +26,8 @@ from services.alerts.tuning import FIRST
 WARN_PROBABILITY = 0.3
 """Of crossing the limit on the next opening day, from which on the evening warning is given.
 
-A filter that clogs during a working day costs more than one looked at in vain: this misses one in seven on synthetic
-sessions, and one warning in four is wrong."""
+A filter that clogs during a working day costs more than one looked at in vain: on simulated machines this misses one in
+thirty, and one warning in five is wrong."""
 
 
 class State(msgspec.Struct):

@@ -11,6 +11,8 @@ Floats = NDArray[np.float64]
 
 NEAR, WIDER, MIDDLE, LONG = 0.12, 0.25, 0.6, 0.8
 """Looks back, as shares of the age: two for the level now, two for how it grew."""
+WHOLE = 0.92
+"""All but what the start of a pump disturbs."""
 FLOOR = 0.002
 """Ratio below which a level is sensor noise: keeps logarithms quiet on a clean filter."""
 GROWTH_FLOOR = 0.01
@@ -83,6 +85,11 @@ def signs_of(course: Course, age: float) -> Floats | None:
         return None
     level, slope = _line(course, age, MIDDLE, course.ratio)
     return np.array([*features, STRAIGHT_SCALE * level, STRAIGHT_SCALE * slope])
+
+
+def rise_of(course: Course, age: float) -> float:
+    """How much the ratio grew per age, by a straight line through nearly the whole course."""
+    return STRAIGHT_SCALE * _line(course, age, WHOLE, course.ratio)[1]
 
 
 def _line(course: Course, age: float, look_back: float, values: Floats) -> tuple[float, float]:
