@@ -9,8 +9,8 @@ from dermafleet.physics.gas import Real, hole_m2
 from dermafleet.physics.machine import Machine
 from services.alerts.diagnosis.hypothesis import Hypothesis, falling, rising
 
-_LEAKS_MM = (0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
-_LEAK_SEVERITY = rising((0.3, 2), (0.7, 3))
+_LEAKS_MM = (0.2, 0.27, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+_LEAK_SEVERITY = rising((0.25, 1), (0.3, 2), (0.7, 3))
 
 
 def _exhaust(machine: Machine, level: Real) -> Machine:

@@ -35,6 +35,11 @@ GROWTH, GROWTH_ERROR, GROWTH_PENALTY = 0.5, 0.25, 16.0
 JUMP = 4.0
 """An index this many times the last one is no growth; the last one stays the measure."""
 
+EMPTY_IS_SEEN = 2.3
+"""Logarithm of how much less often a jar is empty for several treatments than anything else happens: it is seen."""
+FEED_NOISE = "feed_noise"
+"""Stands among the channels for the noise of the feed, wherever it was heard."""
+
 UNLEARNED_WEIGHT = 0.3
 """Until a machine's habits are learned, treatments repeat the same deviation from the type and add little."""
 
@@ -104,6 +109,8 @@ def take(
     names = names_of(table)
     if "crystal_jar_g" in channels:
         _explain_by_jar(state, names, odds)
+    else:
+        odds[[name == consumables.CRYSTALS for name in names]] -= EMPTY_IS_SEEN
     shares = evidence.probabilities(odds, names)
     levels = _levels(table, odds, names)
     severities = {fault: signatures.hypothesis(fault).severity(level) for fault, level in levels.items()}
@@ -133,21 +140,24 @@ def channels_of(normalised: Normalised, features: SessionFeatures) -> frozenset[
     """What was measured in this session."""
     weighed = {name for name in ("crystal_jar_g", "canister_g") if f"{name[:-2]}_last_g" in features.values}
     mains = {"mains_v"} if features.mains_v is not None else set()
-    return frozenset({each.channel for each in normalised.residuals} | weighed | mains)
+    heard = {FEED_NOISE} if any(name.startswith(FEED_NOISE) for name in features.values) else set()
+    return frozenset({each.channel for each in normalised.residuals} | weighed | mains | heard)
 
 
 def possible(table: Signatures, channels: frozenset[str]) -> NDArray[np.bool_]:
     """(H,) which nodes are explanations at all with these channels measured.
 
     A clogged filter whose pressure drop is measured is no rival of other faults but stands beside them, like low mains
-    that are measured; a full canister shows by weight alone.
+    that are measured; a full canister shows by weight alone, an empty jar by its silence too.
     """
     beside = {consumables.CANISTER}
     beside |= {intake.CLOGGED} if "filter_dp_kpa" in channels else set()
     beside |= {"mains_low"} if "mains_v" in channels else set()
+    heard = {consumables.CRYSTALS} if FEED_NOISE in channels else set()
     return np.array(
         [
             each is None
+            or each.fault in heard
             or (each.fault not in beside and (not each.needs or any(need <= channels for need in each.needs)))
             for each in table.hypotheses
         ]

@@ -26,6 +26,7 @@ from services.alerts.diagnosis.signatures import (
     VACUA,
     Signatures,
 )
+from services.alerts.features.expected import LATE_RISE
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ MODEL_ERROR: Mapping[str, float] = {
     "exhaust_dp_kpa": 0.05,
     "vacuum_handpiece_kpa": 0.02,
     "pump_down_s": 0.03,
-    "late_rise_s": 0.05,
+    LATE_RISE: 0.05,
     "leak_down_kpa_s": 0.15,
     BLEED: 0.03,
     FEED: 0.35,
@@ -148,6 +149,8 @@ def _group(residuals: Sequence[Residual]) -> list[tuple[str, _Rows]]:
     known = {"open": signatures.OPEN, "contact": signatures.OPEN, "capped": signatures.CAPPED}
     members: dict[tuple[str, float | None], list[Residual]] = {}
     for each in residuals:
+        if each.channel == LATE_RISE and not each.is_learned:
+            continue  # a machine's maximum decides it: far from the type's, and not in proportion
         if each.channel in known.get(each.state, ()) and np.isfinite(each.residual):
             members.setdefault((each.state, each.setpoint_kpa), []).append(each)
     dust = [row.residual for rows in members.values() for row in rows if row.channel == "filter_dp_kpa"]

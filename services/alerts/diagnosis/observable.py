@@ -14,11 +14,13 @@ from dermafleet.physics import steady
 from dermafleet.physics.machine import Machine
 from services.alerts.baselines import Normalised, Residual
 from services.alerts.detectors import consumables, intake
-from services.alerts.diagnosis import diagnose, evidence, fit, signatures, verdict
+from services.alerts.diagnosis import crystals, diagnose, evidence, fit, signatures, verdict
+from services.alerts.diagnosis.fit import QUIET, Noise
 from services.alerts.diagnosis.hypothesis import Channels, Hypothesis
 from services.alerts.diagnosis.signatures import AMBIENT_KPA, MAINS_V, Floats, Signatures
-from services.alerts.features.expected import CHANNELS, LEAK_DOWN, PUMP_DOWN, SENSORS, transform
+from services.alerts.features.expected import CHANNELS, LATE_RISE, LEAK_DOWN, PUMP_DOWN, SENSORS, transform
 from services.alerts.features.expected import State as Name
+from services.alerts.features.self_test import LATE_SHARES
 from services.alerts.limits import Architecture
 
 TREATMENTS = 6
@@ -92,7 +94,9 @@ def _shares(
     for is_test in (True, False):
         residuals = tuple(_session(machine, hypothesis, channels, is_test=is_test))
         compared = fit.compare(
-            table, Normalised(residuals, None, None, False, False, (), (), AMBIENT_KPA, MAINS_V, 20.0)
+            table,
+            Normalised(residuals, None, None, False, False, (), (), AMBIENT_KPA, MAINS_V, 20.0),
+            noise=None if is_test else _noise(machine, hypothesis),
         )
         assert compared is not None
         gains[is_test] = diagnose.gain(table, compared, state, channels)
@@ -104,6 +108,16 @@ def _shares(
     odds = evidence.total(state.evidence, table)
     odds[~diagnose.possible(table, channels)] = -np.inf
     return evidence.probabilities(odds, diagnose.names_of(table))
+
+
+def _noise(machine: Machine, hypothesis: Hypothesis) -> Noise | None:
+    """What is heard of the feed with the fault; None for a machine without one."""
+    faulty, mains = _faulty(machine, hypothesis)
+    usual = float(steady.solve(machine, "contact").feed_lpm)
+    if usual <= 0:
+        return None
+    air = hypothesis.feed * float(steady.solve(faulty, "contact", mains_v=mains).feed_lpm) / usual
+    return Noise(float(np.log((min(air, 1.0) + QUIET) / (1 + QUIET))), crystals.NOISE_ERROR)
 
 
 def _session(machine: Machine, hypothesis: Hypothesis, channels: Channels, *, is_test: bool) -> Iterator[Residual]:
@@ -131,6 +145,16 @@ def _capped(machine: Machine, hypothesis: Hypothesis, channels: Channels) -> Ite
     seconds = [steady.pump_down_s(faulty, 60.0, mains_v=mains), steady.pump_down_s(machine, 60.0)]
     if np.isfinite(seconds[0]):
         yield _residual("capped", PUMP_DOWN, 40.0, seconds[0], seconds[1], channels)
+    half, most = (
+        [
+            steady.pump_down_s(each, share * AMBIENT_KPA, mains_v=volts)
+            for each, volts in ((faulty, mains), (machine, MAINS_V))
+        ]
+        for share in LATE_SHARES
+    )
+    if np.isfinite(most[0]):
+        late = [end - begin for begin, end in zip(half, most, strict=True)]
+        yield _residual("capped", LATE_RISE, 40.0, late[0], late[1], channels)
     rates = [steady.leak_down_kpa_s(each, 60.0) for each in (faulty, machine)]
     yield _residual("capped", LEAK_DOWN, 40.0, rates[0], rates[1], channels)
 

@@ -70,6 +70,8 @@ GAPS = np.array([0.1, 0.4, 1.0, 2.0, 4.0, 8.0, 14.0, 24.0])
 USUAL_GAP = 2
 """Where `GAPS` is 1."""
 
+ARCHITECTURES: tuple[Architecture, ...] = ("crystal", "diamond", "hydra", "bench")
+
 AMBIENT_KPA = gas.STANDARD_PRESSURE_PA / 1000
 MAINS_V = 230.0
 LONGEST_PUMP_DOWN_S = 60.0
@@ -138,6 +140,12 @@ def compute(architecture: Architecture) -> Signatures:
         dial=_choked_lpm(machine, bleeds),
         opening=np.array([float(each.bleed(level)) if each else 1.0 for each, level in nodes]),
     )
+
+
+def warm() -> None:
+    """Compute the tables of all architectures now, so that no machine's first session waits for them."""
+    for architecture in ARCHITECTURES:
+        compute(architecture)
 
 
 def _choked_lpm(machine: Machine, bleed_m2: Floats) -> Floats:

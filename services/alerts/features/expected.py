@@ -176,7 +176,7 @@ def _timed(
             found.append(_row("capped", PUMP_DOWN, {**means, PUMP_DOWN: capped.pump_down_s}, lasts, lasts, unknown))
     if capped.late_rise_s is not None:
         half, most = (
-            steady.pump_down_s(machine, share * ambient / 1000, ambient, mains, temperature_k=at.temperature_k)
+            steady.pump_down_s(machine, share * at.ambient_kpa, ambient, mains, temperature_k=at.temperature_k)
             for share in LATE_SHARES
         )
         lasts = np.minimum(most - half, LONGEST_S)

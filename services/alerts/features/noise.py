@@ -11,7 +11,7 @@ import msgspec
 from services.alerts.features.types import Segment
 
 CHANNELS = {"inlet": "vacuum_inlet_kpa", "handpiece": "vacuum_handpiece_kpa"}
-MIN_S = 15.0
+MIN_S = 6.0
 """Settled seconds of contact, and a quarter of it open, that a noise is taken from."""
 STEP = 0.1
 """Width of the classes of noise, of its logarithm."""

@@ -205,7 +205,7 @@ def _bends(state: State, block: Block, pauses: NDArray[np.int64]) -> Floats:
     bends[:, ~(is_near[1:] & is_near[:-1])] = np.nan
     state.tail = [[None if math.isnan(value) else value for value in pair] for pair in joined[:, -2:].T.tolist()]
     state.tail_pause_ms = int(pauses[-1])
-    return np.clip(bends, -LARGEST_BEND, LARGEST_BEND)
+    return np.asarray(np.clip(bends, -LARGEST_BEND, LARGEST_BEND))
 
 
 def _rows(block: Block, pauses: NDArray[np.int64], bends: Floats) -> Floats:

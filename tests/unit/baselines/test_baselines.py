@@ -161,6 +161,26 @@ def test_three_sessions_or_ten_stable_minutes_make_a_baseline() -> None:
     assert (first.version, first.n, first.at_ms, first.reason) == (1, 1, 7, "learned")
 
 
+def test_two_self_tests_that_agree_are_learned_and_one_that_does_not_is_left_out() -> None:
+    plain, quantity = a_self_test(), "|capped.vacuum_inlet_kpa"
+    assert plain.capped is not None
+    odd_mean = {**plain.capped.mean, "vacuum_inlet_kpa": 0.9 * plain.capped.mean["vacuum_inlet_kpa"]}
+    odd = msgspec.structs.replace(plain, capped=msgspec.structs.replace(plain.capped, mean=odd_mean))
+    agreed, disturbed = baselines.State(), baselines.State()
+
+    for session in (plain, plain):
+        baselines.take(agreed, session, CONTEXT)
+    for session in (plain, odd):
+        baselines.take(disturbed, session, CONTEXT)
+
+    assert agreed.learned[quantity].is_valid
+    assert not disturbed.learned[quantity].is_valid
+    baselines.take(disturbed, plain, CONTEXT)
+    assert disturbed.learned[quantity].is_valid
+    assert disturbed.learned[quantity].value == agreed.learned[quantity].value
+    assert disturbed.learned[quantity].spread == agreed.learned[quantity].spread
+
+
 def test_slow_wear_is_not_learned_away() -> None:
     state = baselines.State()
     learn(state, M1)

@@ -12,8 +12,9 @@ from dermafleet.physics.machine import M1, Machine
 from services.alerts.baselines import Normalised, Residual
 from services.alerts.context import Context
 from services.alerts.diagnosis import diagnose, signatures
-from services.alerts.features.expected import CHANNELS, LEAK_DOWN, PUMP_DOWN, SENSORS, transform
+from services.alerts.features.expected import CHANNELS, LATE_RISE, LEAK_DOWN, PUMP_DOWN, SENSORS, transform
 from services.alerts.features.expected import State as Name
+from services.alerts.features.self_test import LATE_SHARES
 from services.alerts.features.types import SessionFeatures
 from services.alerts.limits import Limits
 from services.alerts.observation import Observation, Origin
@@ -87,13 +88,17 @@ class Patient:
         seconds = [float(steady.pump_down_s(each, 60.0)) for each in machines]
         if np.isfinite(seconds[0]):
             yield from self._residual("capped", PUMP_DOWN, 40.0, *seconds)
+        half, most = ([float(steady.pump_down_s(each, share * 101.325)) for each in machines] for share in LATE_SHARES)
+        if np.isfinite(most[0]):
+            late = [end - begin for begin, end in zip(half, most, strict=True)]
+            yield from self._residual("capped", LATE_RISE, 40.0, *late)
         rates = [float(steady.leak_down_kpa_s(each, 60.0)) for each in machines]
         yield from self._residual("capped", LEAK_DOWN, 40.0, *rates)
 
     def _residual(
         self, state: Name, name: str, setpoint: float, now: float, usual: float, nominal: float
     ) -> Iterator[Residual]:
-        known = {channel.name for channel in fitted(self.profile)} | {PUMP_DOWN, LEAK_DOWN}
+        known = {channel.name for channel in fitted(self.profile)} | {PUMP_DOWN, LATE_RISE, LEAK_DOWN}
         if name not in known:
             return
         absolute, relative, floor = SENSORS[name]
@@ -170,6 +175,44 @@ def test_without_a_pressure_drop_a_clogged_filter_is_told_together_with_the_hose
     assert {each.fault for each in told} <= {"filter_clogged", "return_path_blocked"}
     assert set(told[-1].candidates) == {"filter_clogged", "return_path_blocked"}
     assert told[-1].severity == 2
+
+
+BLIND: tuple[Profile, ...] = ("minimal", "basic", "standard")
+NOISE = "feed_noise_inlet_kpa"
+
+
+@pytest.mark.parametrize("profile", BLIND)
+def test_without_a_set_point_a_quiet_feed_tells_that_it_is_blocked(profile: Profile) -> None:
+    patient = Patient(profile, values={NOISE: 0.5})
+    for _ in range(5):
+        assert patient.treat() == []
+
+    patient.machine = signatures.hypothesis("feed_blocked").change(OWN, 0.43)
+    patient.values = {NOISE: 0.1}
+    told = [each for _ in range(4) for each in patient.treat()]
+
+    assert told[0].fault == "feed_blocked"
+    assert set(told[-1].candidates) <= {"feed_blocked", "crystals_low"}
+
+
+@pytest.mark.parametrize("profile", BLIND)
+def test_a_higher_set_point_of_a_machine_as_loud_as_ever_is_no_fault(profile: Profile) -> None:
+    patient = Patient(profile, values={NOISE: 0.5})
+    for _ in range(5):
+        patient.treat()
+
+    patient.bleed = 0.8
+
+    assert [patient.treat() for _ in range(6)] == [[]] * 6
+
+
+@pytest.mark.parametrize("profile", BLIND)
+def test_without_a_set_point_the_next_self_test_shows_a_shut_regulator(profile: Profile) -> None:
+    patient = _sick("regulator_shut", profile)
+
+    (told,) = patient.test()
+
+    assert (told.fault, dict(told.candidates)) == ("regulator_shut", {})
 
 
 def test_a_repaired_machine_is_cleared() -> None:

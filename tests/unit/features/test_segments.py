@@ -92,6 +92,18 @@ def test_means_are_over_the_settled_part() -> None:
     assert [s.previous for s in found] == [None, "off", "open", "contact"]
 
 
+def test_noise_is_that_of_the_samples_not_the_rise_of_the_vacuum() -> None:
+    found = segments_of(Bench().run("off", 12).run("open", 20).treat(30, contact_s=3.0, lift_s=1.5).block())
+    strokes = [s.deviation["vacuum_inlet_kpa"] for s in found if s.state == "contact" and s.deviation]
+    assert len(strokes) > 20
+    assert np.mean(strokes) == pytest.approx(0.15, abs=0.03)
+
+
+def test_samples_far_apart_tell_no_noise() -> None:
+    found = segments_of(Bench(rate_hz=1.0).run("off", 12).run("open", 20).run("contact", 10).run("open", 5).block())
+    assert not any(s.deviation for s in found)
+
+
 def test_one_sample_a_second_still_tells_the_states() -> None:
     bench = Bench(rate_hz=1.0).run("off", 12).run("open", 20).treat(10, contact_s=5.0, lift_s=2.0)
     found = segments_of(bench.run("open", 5).block())

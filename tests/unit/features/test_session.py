@@ -186,6 +186,7 @@ def test_a_self_test_gives_plateau_pump_down_and_leak() -> None:
     assert found.capped.is_self_test
     assert found.capped.mean["vacuum_inlet_kpa"] == pytest.approx(76.5, abs=0.6)
     assert found.capped.pump_down_s == pytest.approx(55 / 20, abs=0.02)
+    assert found.capped.late_rise_s == pytest.approx(0.2 * 101.325 / 20, abs=0.02)
     assert found.capped.leak_down_kpa_s == pytest.approx(0.7, abs=0.01)
     assert (found.strokes, found.contacts) == (0, [])
     assert features_of(block, "self_test", begins=1, edges=(155, 160, 190, 230)) == found
