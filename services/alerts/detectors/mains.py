@@ -18,6 +18,8 @@ from services.alerts.observation import Floats
 
 MOVED = 0.045
 """Log of the voltage over the usual one: more than the sensor's 1 % and a day's ups and downs."""
+FAR = 0.075
+"""Beyond it the mains is low or the sensor at its rail; and the current no longer follows in proportion."""
 BACK = 0.03
 LEARNED_FRAMES = 60
 MAX_FRAMES = 360
@@ -25,7 +27,9 @@ FRAME_SPREAD = 0.009
 """Log of the current over that of the pump's curve scatters so much from frame to frame of strokes."""
 ENOUGH = (FRAME_SPREAD / 0.1) ** 2
 """Sum of squares that settles the share to 0.1."""
-FOLLOWS, STANDS = 0.7, 0.4
+CLEAR_SHARE = 0.2
+"""Where the motor works hard the current hardly follows, and not in the same way on every machine."""
+FOLLOWS, STANDS = 0.6, 0.25
 """Share of the expected change that the current has made: the mains moved, or its sensor did."""
 
 _MAINS, _CURRENT, _INLET = (ROW[name] for name in ("mains_v", "motor_current_a", "vacuum_inlet_kpa"))
@@ -89,7 +93,7 @@ def judge(state: State, volts: float, amps: float, share: float, *, is_suspect: 
         _learn(state, volts, amps, share)
         state.follows = state.weight = 0.0
         return False
-    if abs(moved) < MOVED:
+    if not MOVED <= abs(moved) <= FAR or share < CLEAR_SHARE:
         return is_suspect
     expected = share * moved
     state.follows += (amps - state.usual_a) * expected
