@@ -93,9 +93,9 @@ def _faults(options: argparse.Namespace) -> tuple[Figures, Detail]:
     counted = [name for name in (*SINGLE, HEALTHY) if name in asked]
     pump_s, of_look = options.pump_s, dict[str, str]()
     tasks = faults.tasks(counted, options.machines, options.seed, pump_s=pump_s)
-    for number, (look, names) in enumerate(looks.items(), start=1):
+    for look, names in looks.items():
         few = min(options.machines, FEW)
-        tasks += faults.tasks(names, few, 100 * options.seed + number, smaller=0, lean=0, pump_s=pump_s)
+        tasks += faults.tasks(names, few, options.seed, smaller=0, lean=0, pump_s=pump_s)
         of_look |= dict.fromkeys(names, look)
     runs = [each for found in run_all(faults.run, tasks, jobs=options.jobs) for each in found]
     main = [each for each in runs if each.case.name not in of_look]

@@ -5,6 +5,7 @@ samples. Nothing is shared between those but the machine.
 """
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -121,7 +122,6 @@ def tasks(
     names: Sequence[str], machines: int, seed: int, *, smaller: int = SMALLER, lean: int = LEAN, pump_s: float = PUMP_S
 ) -> list[Task]:
     """As many machines of each case: small cases together, large ones in parts; the longest tasks first."""
-    seeds = {name: (seed * 1000 + number) * 1000 for number, name in enumerate(names)}
     found: list[Task] = []
     for is_slow in (True, False):
         alike = [name for name in names if case_of(name).is_slow == is_slow]
@@ -131,10 +131,15 @@ def tasks(
             step = max(at_once // count, 1)
             of_profile, of_uplink = (min(max(most - first, 0), count) for most in (smaller, lean))
             for at in range(0, len(alike), step):
-                cases = tuple((name, seeds[name] + first) for name in alike[at : at + step])
+                cases = tuple((name, _seed(seed, name, first)) for name in alike[at : at + step])
                 found.append(Task(cases, count, of_profile, of_uplink, pump_s))
             first += count
     return sorted(found, key=lambda task: -task.pumping_s)
+
+
+def _seed(seed: int, name: str, first: int) -> int:
+    """A case has the same machines whatever other cases are measured with it."""
+    return (seed << 32) + zlib.crc32(f"{name} {first}".encode())
 
 
 @dataclass(slots=True)

@@ -85,6 +85,13 @@ def test_tasks_cover_every_machine_and_watch_only_the_first_ones_in_other_ways()
     assert len(set(seeds)) == len(seeds)
 
 
+def test_a_case_has_the_same_machines_whatever_is_measured_with_it() -> None:
+    (alone,) = tasks(["pump_worn"], 5, 1)
+    (both,) = tasks(["healthy", "pump_worn"], 5, 1)
+    assert alone.cases[0] in both.cases
+    assert tasks(["pump_worn"], 5, 2)[0].cases != alone.cases
+
+
 def test_small_cases_are_simulated_together() -> None:
     assert [len(task.cases) for task in tasks(["pump_worn", "healthy"], 10, 1)] == [2]
 
