@@ -39,6 +39,7 @@ _OPENERS = 16
 _FILES_PER_MACHINE = 12
 _REPLAY_PERIOD_S = 0.05
 _STOP_S = 2.0
+_LAST_WORDS_S = 1.0
 
 DEFAULTS = {
     "flush_s": 0.5,
@@ -269,8 +270,11 @@ def _run(
             member.oracle.finish(member.machine.samples_read, member.machine.samples_appended)
     if finished:
         log.info("all samples are taken; waiting for the server to acknowledge them")
-        if wait_until(lambda: not any(machine.outbox.has_pending() for machine in machines), stopping, every_s=0.2):
+        if wait_until(lambda: not _has_pending(machines), stopping, every_s=0.2):
             log.info("everything is acknowledged")
+    elif any(member.oracle for member in members):  # who counts wants the last half second, too
+        deadline = time.monotonic() + _LAST_WORDS_S
+        wait_until(lambda: not _has_pending(machines) or time.monotonic() > deadline, threading.Event(), every_s=0.05)
     for machine in machines:
         machine.publisher.ask_stop()
     for member in members:
@@ -279,6 +283,10 @@ def _run(
             member.oracle.close()
     if failure := next((machine.failure for machine in machines if machine.failure), runner.failure):
         raise failure
+
+
+def _has_pending(machines: Sequence[Machine]) -> bool:
+    return any(machine.outbox.has_pending() for machine in machines)
 
 
 def _has_failed(machines: Sequence[Machine]) -> bool:
