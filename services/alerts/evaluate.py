@@ -222,7 +222,9 @@ def _judge_session(part: _Part, features: SessionFeatures, origin: Origin) -> No
         if context.limits.architecture == "bench"
         else diagnose.take(memory.diagnosis, features, normalised, context, origin)
     )
-    filtered = intake_filter.take_session(memory.filter, features, normalised, context, origin)
+    filtered = intake_filter.take_session(
+        memory.filter, features, normalised, context, origin, is_explained=diagnose.holds_back(memory.diagnosis)
+    )
     found.forecasts += _named(part.name, filtered.forecasts)
     found.lives += _named(part.name, filtered.lives)
     part.note(memory.momentary, filtered.observations, features.ended_ms)

@@ -38,6 +38,10 @@ TELL_STEP = 0.05
 KNOWN, ASSUMED = 1.05, 0.95
 """Index for an advisory over the measured one. Known: a filter's first session, by which it is learned, has loaded it,
 and a session's mean lies below what the filter has come to. Assumed: filters differ from the type's by 15 %."""
+SUDDEN = 3.0
+"""A hydra machine's filter sees hardly any dust: this many times its last index in one session, it is wet."""
+HELD_SESSIONS = 3
+"""For so long a sudden rise is left to the diagnosis; what it has not named by then is the filter's own."""
 _DAY_ZERO = date(1970, 1, 1).toordinal()
 
 
@@ -49,6 +53,7 @@ class State(msgspec.Struct, omit_defaults=True):
         told, told_ratio: severity and ratio last told; None = none yet, 0 = no fault.
         since_ms, last_ms: event time at which this filter was seen first (None = not yet) and last.
         clean: index, by the clean value of the type, that this machine's filters have as new; None = not learned yet.
+        ratio: of the last session that was judged. held: sessions since that were not.
     """
 
     samples: SampleState = msgspec.field(default_factory=SampleState)
@@ -58,6 +63,8 @@ class State(msgspec.Struct, omit_defaults=True):
     since_ms: int | None = None
     last_ms: int = 0
     clean: float | None = None
+    ratio: float | None = None
+    held: int = 0
 
 
 def take_samples(state: State, block: Block, context: Context) -> Findings:
@@ -75,17 +82,27 @@ def take_samples(state: State, block: Block, context: Context) -> Findings:
         found.lives += _ended(state, curve, OBSERVED)
     if is_rig:
         _note_time(state, int(block.at_ms[0]), int(block.at_ms[-1]))
-    for each in changes:
-        found.observations += _tell_samples(state, each, is_rig=is_rig)
+    if not _is_wettable(context):
+        for each in changes:
+            found.observations += _tell_samples(state, each, is_rig=is_rig)
     return found
 
 
 def take_session(
-    state: State, features: SessionFeatures, normalised: Normalised, context: Context, origin: Origin
+    state: State,
+    features: SessionFeatures,
+    normalised: Normalised,
+    context: Context,
+    origin: Origin,
+    *,
+    is_explained: bool = False,
 ) -> Findings:
     """Take in one finished session; changes ``state``.
 
     A self-test pumps for seconds and wears nothing: it only shows a filter that no treatment has shown yet.
+
+    Args:
+        is_explained: something else holds the air back (a full canister, a wet filter): it says nothing of the dust.
     """
     if features.purpose == "self_test" and state.sessions.curve.seconds:
         return Findings()
@@ -98,6 +115,10 @@ def take_session(
     if features.filter_index is None or rated is None or features.pump_s <= 0:
         return found
     ratio = features.filter_index / rated
+    if is_explained or _is_sudden(state, ratio, context):
+        state.held += 1
+        return found
+    state.ratio, state.held = ratio, 0
     due_share = context.tuning.filter_due_share
     grown = _grown_index(state, features.filter_index, normalised) / rated
     judged = sessions.take_session(
@@ -121,6 +142,7 @@ def replaced(state: State, record_type: str, context: Context) -> list[FilterLif
     ended = _ended(state, state.samples.curve if _is_rig(context) else state.sessions.curve, record_type)
     filter_clogged.replaced(state.samples)
     sessions.replaced(state.sessions)
+    state.ratio, state.held = None, 0
     return ended
 
 
@@ -158,6 +180,16 @@ def _grown_index(state: State, index: float, normalised: Normalised) -> float:
     if normalised.is_filter_learned and normalised.filter_index:
         state.clean = index / normalised.filter_index
     return index * ASSUMED if state.clean is None else index / state.clean * KNOWN
+
+
+def _is_wettable(context: Context) -> bool:
+    """Whether a rise within a session is rather water than dust, so that samples cannot name it."""
+    return context.limits.architecture == "hydra"
+
+
+def _is_sudden(state: State, ratio: float, context: Context) -> bool:
+    is_jump = state.ratio is not None and ratio >= SUDDEN * state.ratio
+    return _is_wettable(context) and is_jump and state.held < HELD_SESSIONS
 
 
 def _is_rig(context: Context) -> bool:

@@ -10,6 +10,8 @@ from services.alerts.limits import Limits
 
 CRYSTALS = "crystals_low"
 CANISTER = "canister_full"
+FULL = 3
+"""Severity from which a canister throws what it should hold at the filter."""
 
 
 def _empty_jar(machine: Machine, level: Real) -> Machine:

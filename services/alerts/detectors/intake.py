@@ -11,6 +11,8 @@ CLOGGED = "filter_clogged"
 USUAL_INDEX = 4.0
 """Filters are changed there: above, a filter is a fault, below, one of the usual loads of a healthy machine."""
 
+WETTED = "liquid_blocked"
+
 
 def _missing(machine: Machine, level: Real) -> Machine:
     return machine.with_(filter_missing=level, filter_load=0.0 * machine.filter_load)
@@ -46,7 +48,7 @@ HYPOTHESES = (
         replaces_filter=True,
     ),
     Hypothesis(
-        "liquid_blocked",
+        WETTED,
         "filter index",
         (16, 20, 25, 31, 38, 47, 60, 80, 100),
         31,

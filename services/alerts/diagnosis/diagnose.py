@@ -118,6 +118,12 @@ def take(
     return [*weighed, *_observations(changed, state, levels, features, origin)]
 
 
+def holds_back(state: State) -> bool:
+    """Whether something is named that resists the air like a clogged filter: its index then says nothing of dust."""
+    is_full = state.weighed.get(consumables.CANISTER, 0) >= consumables.FULL
+    return is_full or state.standing.fault == intake.WETTED
+
+
 def maintained(state: State, record_type: str) -> None:
     """A maintenance record was entered: what it may have cured is judged anew from the next session on.
 

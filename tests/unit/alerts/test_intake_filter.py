@@ -25,6 +25,7 @@ def session(
     *,
     clean: float | None = None,
     purpose: str = "treatment",
+    is_explained: bool = False,
 ) -> Findings:
     """A finished treatment; ``clean`` = this filter's own index as new, where that is learned."""
     ended_ms = START_MS + number * DAY_MS // 4
@@ -52,7 +53,7 @@ def session(
         mains_v=230.0,
         temperature_c=20.0,
     )
-    return take_session(state, features, normalised, context, Origin("e", number))
+    return take_session(state, features, normalised, context, Origin("e", number), is_explained=is_explained)
 
 
 def samples(state: State, ratio: float, first: int, count: int = 200, context: Context = M1) -> list[Observation]:
@@ -191,3 +192,23 @@ def test_opinion_that_becomes_sure_is_told_again() -> None:
         told += take_samples(state, Block("e", second + 1, "b", 1000 * second, at_ms, channels), M1).observations
     assert any(each.severity == 3 and each.confidence < 0.7 for each in told)
     assert (told[-1].severity, told[-1].confidence >= 0.7) == (3, True)
+
+
+HYDRA = Context(Limits(filter_dp_kpa=9.72, filter_flow_lpm=30.0, architecture="hydra"))
+
+
+def test_filter_behind_a_full_canister_is_judged_when_the_canister_is_empty_again() -> None:
+    state = State()
+    session(state, 2.0, 0)
+    for number in (1, 2):
+        assert session(state, 24.0, number, is_explained=True).observations == []
+    assert [each.severity for each in session(state, 24.0, 3).observations] == [3]
+
+
+def test_sudden_rise_of_a_hydra_machine_is_left_to_the_diagnosis_for_three_sessions() -> None:
+    state = State()
+    session(state, 1.2, 0, HYDRA)
+    assert [bool(session(state, 31.0, number, HYDRA).observations) for number in (1, 2, 3, 4)] == [False] * 3 + [True]
+    crystal = State()
+    session(crystal, 1.2, 0)
+    assert session(crystal, 31.0, 1).observations
