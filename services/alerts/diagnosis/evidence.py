@@ -14,7 +14,7 @@ KEPT_TREATMENT, KEPT_TEST = 0.65, 0.5
 """Share of the evidence that outlives the next session of its kind."""
 KEPT_TEST_DENIAL = 0.7
 """Share of a self-test's evidence *against* a fault that outlives a treatment: a fault may have come since."""
-MOST, MOST_OF_TEST = 8.0, 16.0
+MOST, MOST_OF_TEST = 7.0, 16.0
 """By how much a single session can make one node likelier than another: none is beyond doubt."""
 MOST_STOCK, LEAST_STOCK = 25.0, -4.0
 """Bounds of what has added up: months of health must not delay the sight of a sudden fault by more than a session."""

@@ -26,7 +26,7 @@ from services.alerts.diagnosis.signatures import (
     VACUA,
     Signatures,
 )
-from services.alerts.features.expected import LATE_RISE
+from services.alerts.features.expected import LATE_RISE, PUMP_DOWN
 
 Floats = NDArray[np.float64]
 
@@ -46,8 +46,10 @@ MODEL_ERROR: Mapping[str, float] = {
     FEED: 0.35,
 }
 """Where a real machine leaves the model though nothing is wrong: of the logarithm; of `BLEED` a share of the flow."""
-SETPOINT_ERROR_KPA, SETPOINT_TEST_KPA, SETPOINT_RANGE_KPA = 2.0, 1.0, 10.0
-"""How far the regulator may be from its set point: read back; at its mark for a self-test; not read back."""
+SETPOINT_ERROR_KPA, SETPOINT_RANGE_KPA = 2.0, 10.0
+"""How far the regulator may be from its set point: read back; not read back."""
+SETPOINT_TEST_KPA, SETPOINT_NEW_KPA = 1.0, 3.0
+"""The same in a self-test, at the mark of the dial: of a machine whose tests are learned, and before."""
 SETPOINTS_SET_KPA = (13.0, 46.0)
 """What operators set, where it is not read back."""
 SETPOINT_SPREAD_KPA, SETPOINT_PENALTY = 6.0, 2.0
@@ -108,6 +110,7 @@ class _Rows:
     setpoint_kpa: float | None
     nominal: Floats
     healthy: Floats
+    is_learned: bool
 
 
 def compare(
@@ -174,6 +177,7 @@ def _rows(rows: list[Residual], setpoint_kpa: float | None, load: float) -> _Row
         setpoint_kpa,
         np.array([each.nominal for each in rows]),
         np.array([each.healthy for each in rows]),
+        any(each.is_learned for each in rows if each.channel in (PUMP_DOWN, LATE_RISE)),
     )
 
 
@@ -209,14 +213,15 @@ def _open(table: Signatures, rows: _Rows) -> Floats:
 def _capped(table: Signatures, rows: _Rows, ambient_kpa: float, pump_down_to_kpa: float) -> Floats:
     """Tip capped, shape (H,); the time to a vacuum depends on its share of the ambient pressure."""
     columns = [signatures.CAPPED.index(name) for name in rows.names]
-    at, slope = _set_point(rows, table.capped[..., columns], SETPOINT_TEST_KPA)
+    blind_kpa = SETPOINT_TEST_KPA if rows.is_learned else SETPOINT_NEW_KPA
+    at, slope = _set_point(rows, table.capped[..., columns], blind_kpa)
     if "pump_down_s" in rows.names:
         target = pump_down_to_kpa * AMBIENT_KPA / ambient_kpa
         place = float(np.interp(target, PUMP_DOWN_KPA, np.arange(len(PUMP_DOWN_KPA))))
         i = min(int(place), len(PUMP_DOWN_KPA) - 2)
         down = table.pump_down[..., i] + (place - i) * (table.pump_down[..., i + 1] - table.pump_down[..., i])
         column = rows.names.index("pump_down_s")
-        at[:, column], slope[:, column] = _set_point(rows, down, SETPOINT_TEST_KPA)
+        at[:, column], slope[:, column] = _set_point(rows, down, blind_kpa)
     whitening = _whitening(rows.covariance + np.outer(slope[0], slope[0]))
     off = (at - (at[0] + rows.residual)) @ whitening
     return np.asarray(np.square(off).sum(axis=-1))

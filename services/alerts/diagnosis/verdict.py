@@ -8,7 +8,7 @@ import msgspec
 from services.alerts.diagnosis.signatures import HEALTHY, MILD
 from services.alerts.tuning import FIRST
 
-HARDLY_HEALTHY = 0.015
+HARDLY_HEALTHY = 0.04
 """Something is seen where a fault worth telling is certain (`Tuning.diagnosis_certain`), and a machine without any no
 more likely than this. One treatment alone cannot say so much (`evidence.MOST`), a self-test can."""
 CLEARED = 0.3
