@@ -31,6 +31,7 @@ SESSION_VALUES = (
     *("current_residual_open_a", "current_residual_contact_a", "pump_rise_k", "thermal_residual_k"),
     *("over_vacuum_s", "over_setpoint_s", "longest_dwell_s", "stroke_s", "open_s", "off_s"),
     *("crystal_jar_first_g", "crystal_jar_last_g", "canister_first_g", "canister_last_g"),
+    *("feed_noise_inlet_kpa", "feed_noise_handpiece_kpa"),
 )
 SESSION_STATES = ("open", "contact", "capped")
 CAPPED_VALUES = ("pump_down_s", "leak_down_kpa_s")

@@ -30,7 +30,7 @@ from tests.unit.alerts.cases import Case, make_case
 from tests.unit.alerts.machine import LIMIT_KPA, RATED_LPM, Item
 
 CONTEXT = Context(Limits(LIMIT_KPA, RATED_LPM))
-RUNS = 24
+RUNS = 16
 _NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
