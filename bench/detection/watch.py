@@ -1,7 +1,7 @@
 """One machine as the server sees it: its samples and records go through the very code that runs in production."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -66,6 +66,7 @@ class Watch:
 
     def show(self, stretch: Stretch) -> None:
         """Take in a stretch, in the order of the machine's log."""
+        self.context = replace(self.context, altitude_m=stretch.altitude_m)
         done = 0
         for place, record in stretch.records:
             if isinstance(record, Session) and record.op == "checkpoint":

@@ -148,6 +148,7 @@ class Batch:
             records=(),
             truth=life.truth(life.treatments, 0.0),
             filter_index=1 + life.circuits[0].dust_load,
+            altitude_m=life.place.altitude_m,
         )
 
     def _sent(self, life: Life, measured: Readings, count: int) -> dict[str, NDArray[np.float32]]:
@@ -178,6 +179,7 @@ class Batch:
                 records=tuple(records),
                 truth=(*_truth(activity), *_crossings(activity, over[:, row : row + len(life.circuits)])),
                 filter_index=float(signals["filter_index"][activity.length - 1, row]),
+                altitude_m=life.place.altitude_m,
             )
             self._move_on(activity)
 

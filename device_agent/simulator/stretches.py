@@ -34,6 +34,7 @@ class Stretch:
         records: session steps and events, each with the index of the sample before which it stands; n = after the last.
         truth: what is really wrong during it; never shown to a detector.
         filter_index: true one of the first circuit at the end.
+        altitude_m: of the machine's clinic, as its owner would enter it.
     """
 
     device_id: str
@@ -44,6 +45,7 @@ class Stretch:
     records: tuple[tuple[int, Record], ...]
     truth: tuple[TrueFault, ...]
     filter_index: float
+    altitude_m: float = 0.0
 
 
 def session_records(activity: Activity, session_id: str, setpoints: NDArray[np.float64]) -> list[tuple[int, Record]]:
