@@ -22,9 +22,7 @@ def test_statement_says_what_how_sure_and_what_to_do() -> None:
 @given(
     st.sampled_from(sorted(FAULTS)),
     st.dictionaries(
-        st.sampled_from(
-            KEYS
-        ),
+        st.sampled_from(KEYS),
         st.none() | st.text() | st.floats() | st.lists(st.text()) | st.dictionaries(st.text(), st.floats(0, 1)),
     ),
 )
