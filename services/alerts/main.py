@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from dermafleet.storage import migrate
 from dermafleet.storage.engine import make_engine
 from services.alerts import backtest_jobs
 from services.alerts.backtest import Bounds
+from services.alerts.diagnosis import signatures
 from services.alerts.follow import WORKERS, Follower
 from services.alerts.libraries import keep_learning
 from services.alerts.prune import keep_pruning
@@ -40,6 +42,8 @@ async def _run(settings: Settings, url: str) -> None:
     aside = make_engine(url, backtest_jobs.CONNECTIONS, application_name="dermafleet-backtest")
     patience = Patience(timedelta(seconds=settings.hole_alarm_s), timedelta(seconds=settings.hole_lost_s))
     follower = Follower(engine, patience=patience, poll=timedelta(milliseconds=settings.poll_ms))
+    # Beside the loop, and no reason to stay: a process that stops at once does not wait for its tables.
+    threading.Thread(target=signatures.warm, name="warm", daemon=True).start()
     with ExitStack() as stack:
         if settings.metrics_port is not None:
             stack.enter_context(serve(settings.metrics_host, settings.metrics_port, lambda: follower.trouble))
