@@ -198,7 +198,10 @@ class Life:
         return chosen
 
     def prepare(self, session: int) -> list[str]:
-        """What the operator does before a treatment; returns the maintenance records' types."""
+        """What the operator does before a treatment; returns the maintenance records' types.
+
+        Crystals and canister last for the treatment, even if all of it were contact.
+        """
         done = []
         neglected = {each.fault for each, _ in self._active(session, np.inf)}
         if not neglected & {"filter_clogged", "canister_full", "liquid_blocked", "filter_missing"} and (
@@ -209,10 +212,12 @@ class Life:
         for life in self.circuits[1:]:
             if life.dust_load + 1 >= self.plan.change_filter_at:
                 life.dust_g = 0.0
-        if self.canister_g > _CANISTER_EMPTIED_AT * self.model.canister_g and "canister_full" not in neglected:
+        need_g = self.plan.pump_s * sum(each.circuit.feed_g_s for each in self.circuits)
+        emptied_at_g = min(_CANISTER_EMPTIED_AT * self.model.canister_g, self.model.canister_g - need_g)
+        if self.canister_g > emptied_at_g and "canister_full" not in neglected:
             self.canister_g = 0.0
             done.append("CANISTER_EMPTIED")
-        if self.jar_g < _JAR_FILLED_BELOW * self.model.jar_g and "crystals_low" not in neglected:
+        if self.jar_g < max(_JAR_FILLED_BELOW * self.model.jar_g, need_g) and "crystals_low" not in neglected:
             self.jar_g = self.model.jar_g * self.random.uniform(0.7, 0.8)
             done.append("CRYSTALS_REFILLED")
         self._neglect(session)
