@@ -14,6 +14,9 @@ _WHOLE_SYSTEMS = ("tests/browser/", "tests/system/")
 _SINGLE_TESTS = ("tests/model/",)
 """Long computations without fixtures: shared out one by one."""
 
+_SAME_TABLES = ("tests/unit/diagnosis/",)
+"""They compare with the same physics tables, which a process computes once."""
+
 
 class Grouping(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Hands out groups of tests; a process that has done its group gets the next one."""
@@ -25,6 +28,8 @@ class Grouping(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 def group_of(nodeid: str) -> str:
     if nodeid.startswith(_WHOLE_SYSTEMS):
         return "systems"
+    if nodeid.startswith(_SAME_TABLES):
+        return "tables"
     if nodeid.startswith(_SINGLE_TESTS):
         return nodeid
     return nodeid.partition("::")[0]

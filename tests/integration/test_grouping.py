@@ -21,6 +21,7 @@ def test(number):
 def test_files_stay_together_and_whole_systems_with_each_other() -> None:
     assert group_of("tests/unit/test_a.py::test_b[x::y]") == "tests/unit/test_a.py"
     assert group_of("tests/system/test_a.py::test_b") == group_of("tests/browser/test_c.py::test_d")
+    assert group_of("tests/unit/diagnosis/test_a.py::test_b") == group_of("tests/unit/diagnosis/test_c.py::test_d")
     assert group_of("tests/model/test_a.py::test_b[0]") != group_of("tests/model/test_a.py::test_b[1]")
 
 

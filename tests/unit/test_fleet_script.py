@@ -132,6 +132,17 @@ def test_tests_use_the_development_packages_and_the_demo_is_content_with_them(ch
     assert checkout.calls() == [f"{checkout.folder}|-m|dermafleet|doctor|"]
 
 
+@pytest.mark.parametrize(("arguments", "processes"), [((), "-n|2|"), (("part",), "-n|2|"), (("part", "-x"), "")])
+def test_whole_folders_are_tested_in_two_processes(
+    checkout: Checkout, arguments: tuple[str, ...], processes: str
+) -> None:
+    (checkout.folder / "part").mkdir()
+    checkout.run("test", *arguments)
+    *_, verb = checkout.calls()
+    assert verb.startswith(f"{checkout.folder}|-m|pytest|{processes}")
+    assert ("-n|" in verb) == bool(processes)
+
+
 def test_a_changed_lock_is_installed_again(checkout: Checkout) -> None:
     checkout.run("doctor")
     checkout.calls()

@@ -21,7 +21,7 @@ from dermafleet.errors import InvalidEntry, InvalidHeader, InvalidMessage
 from tests.unit.contracts import build
 from tests.unit.contracts.strategies import TOKENS, acks, blocks, damaged, events, headers, sessions, statuses
 
-quick = settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 T = TypeVar("T")
 Decode = Callable[[bytes], object]
