@@ -8,6 +8,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dermafleet.storage.condition import BaselineRow, ForecastRow, ObservabilityRow
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureRow:
@@ -21,47 +23,6 @@ class FeatureRow:
     version: int
     filter_index: float | None
     features: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class BaselineRow:
-    """The newest version of a learned healthy value."""
-
-    component: str
-    tip: str
-    quantity: str
-    version: int
-    value: float
-    spread: float
-    n: int
-    from_at: datetime
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ForecastRow:
-    """Remaining life of a filter; ``remaining``: sessions, hours, days → [p10, p50, p90]."""
-
-    component: str
-    made_at: datetime
-    ratio: float
-    share_left: float
-    remaining: dict[str, list[float]]
-    basis: str
-    filters: int
-    evening_probability: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ObservabilityRow:
-    """Whether a fault can be seen, since when, and if not, why."""
-
-    component: str
-    fault: str
-    observable: bool
-    reason: str
-    ambiguous_with: list[str]
-    since_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from dermafleet.storage.alarm_queries import AlarmRow
-from dermafleet.storage.condition_queries import (
-    BaselineRow,
-    FeatureRow,
-    ForecastRow,
-    MaintenanceRow,
-    ObservabilityRow,
-)
+from dermafleet.storage.condition import BaselineRow, ForecastRow, ObservabilityRow
+from dermafleet.storage.condition_queries import FeatureRow, MaintenanceRow
 from dermafleet.storage.sessions import SessionRow
 from services.api import condition_models as models
 from services.api import views
