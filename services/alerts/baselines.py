@@ -62,7 +62,7 @@ _RESETS: dict[str, tuple[str, ...]] = {
     "SEAL_REPLACED": (LEAK_DOWN,),
     "PUMP_KIT_REPLACED": ("vacuum", "flow_lpm", "motor_current_a", PUMP_DOWN),
     "PUMP_REPLACED": ("vacuum", "flow_lpm", "motor_current_a", PUMP_DOWN),
-    "REGULATOR_SERVICED": ("capped.vacuum", "capped.flow", PUMP_DOWN),
+    "REGULATOR_SERVICED": ("capped.vacuum", "capped.flow", "capped.exhaust", PUMP_DOWN),
     "SENSOR_CALIBRATED": ("",),
     "SENSOR_REPLACED": ("",),
     "SITE_CHANGED": ("motor_current_a",),

@@ -54,6 +54,8 @@ SETPOINTS_SET_KPA = (13.0, 46.0)
 """What operators set, where it is not read back."""
 SETPOINT_SPREAD_KPA, SETPOINT_PENALTY = 6.0, 2.0
 """Of set points over a machine's sessions, and the most deviations held against an explanation."""
+NEAREST_PLATEAU = 0.97
+"""Share of its plateau above which a vacuum is reached at no time in particular."""
 QUIET = 0.25
 """Share of the usual noise that counts as none."""
 NOISE_STEEPEST = 2.5
@@ -215,16 +217,32 @@ def _capped(table: Signatures, rows: _Rows, ambient_kpa: float, pump_down_to_kpa
     columns = [signatures.CAPPED.index(name) for name in rows.names]
     blind_kpa = SETPOINT_TEST_KPA if rows.is_learned else SETPOINT_NEW_KPA
     at, slope = _set_point(rows, table.capped[..., columns], blind_kpa)
-    if "pump_down_s" in rows.names:
+    weight = np.ones_like(at)
+    if PUMP_DOWN in rows.names:
         target = pump_down_to_kpa * AMBIENT_KPA / ambient_kpa
-        place = float(np.interp(target, PUMP_DOWN_KPA, np.arange(len(PUMP_DOWN_KPA))))
-        i = min(int(place), len(PUMP_DOWN_KPA) - 2)
-        down = table.pump_down[..., i] + (place - i) * (table.pump_down[..., i + 1] - table.pump_down[..., i])
-        column = rows.names.index("pump_down_s")
-        at[:, column], slope[:, column] = _set_point(rows, down, blind_kpa)
+        column = rows.names.index(PUMP_DOWN)
+        at[:, column], slope[:, column] = _set_point(rows, _down_to(table, target), blind_kpa)
+        if "vacuum_inlet_kpa" in rows.names:
+            weight[:, column] = _certainty(rows, at, target)
     whitening = _whitening(rows.covariance + np.outer(slope[0], slope[0]))
-    off = (at - (at[0] + rows.residual)) @ whitening
+    off = (weight * (at - (at[0] + rows.residual))) @ whitening
     return np.asarray(np.square(off).sum(axis=-1))
+
+
+def _down_to(table: Signatures, target_kpa: float) -> Floats:
+    """Logarithm of the time to a vacuum, (S, H); between the vacua of the table by its speed, which ends at 0."""
+    place = float(np.interp(target_kpa, PUMP_DOWN_KPA, np.arange(len(PUMP_DOWN_KPA))))
+    i = min(int(place), len(PUMP_DOWN_KPA) - 2)
+    low, high = np.exp(-table.pump_down[..., i : i + 2]).T
+    return np.asarray(-np.log(low + (place - i) * (high - low)).T)
+
+
+def _certainty(rows: _Rows, at: Floats, target_kpa: float) -> Floats:
+    """Weight of a pump-down for each node, (H,): near a plateau it hangs on that, known like the size of its fault."""
+    inlet, column = rows.names.index("vacuum_inlet_kpa"), rows.names.index(PUMP_DOWN)
+    share = np.clip(target_kpa / (np.exp(at[:, inlet]) - FLOORS["vacuum_inlet_kpa"]), 0.05, NEAREST_PLATEAU)
+    unsure = share / (1 - share) / np.log1p(-share) * SCALE_ERROR * (at[:, inlet] - at[0, inlet])
+    return np.asarray(1 / np.sqrt(1 + np.square(unsure) / rows.covariance[column, column]))
 
 
 def _contact(table: Signatures, rows: _Rows, ambient_kpa: float, feed: Feed | None, noise: Noise | None) -> Floats:

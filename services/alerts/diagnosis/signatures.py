@@ -62,7 +62,9 @@ LOADS = 2.0 ** (np.arange(-1, 13) / 2)
 """Filter index, in steps of the square root of 2; below 1 because a clean filter may be better than its type."""
 CLEAN = 1
 """Where `LOADS` is 1."""
-SETPOINTS = np.array([12.0, 20.0, 28.0, 36.0, 44.0, 52.0])
+SETPOINTS = np.array([12.0, 20.0, 28.0, 36.0, 40.0, 44.0, 52.0])
+"""With the mark that self-tests are run at: there a machine that hardly reaches a vacuum differs much from its
+neighbours."""
 VACUA = np.linspace(0.06, 0.84, 27)
 """Vacuum over ambient pressure."""
 GAPS = np.array([0.1, 0.4, 1.0, 2.0, 4.0, 8.0, 14.0, 24.0])
@@ -75,7 +77,7 @@ ARCHITECTURES: tuple[Architecture, ...] = ("crystal", "diamond", "hydra", "bench
 AMBIENT_KPA = gas.STANDARD_PRESSURE_PA / 1000
 MAINS_V = 230.0
 LONGEST_PUMP_DOWN_S = 60.0
-PUMP_DOWN_KPA = (30.0, 40.0, 50.0, 60.0, 70.0, 80.0)
+PUMP_DOWN_KPA = (30.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 65.0, 70.0, 75.0, 80.0)
 """Vacua to which the pump-down is timed, at standard ambient pressure."""
 LEAK_DOWN_KPA = 60.0
 
@@ -89,7 +91,7 @@ class Signatures:
         hypotheses: of each node; None for node 0.
         open: (S, H, K, len(OPEN)), logarithms.
         contact: (V, H, K, G, len(CONTACT)), logarithms, but `BLEED`: L/min.
-        capped: (S, H, len(CAPPED)), logarithms; the pump-down to the fourth of `PUMP_DOWN_KPA`.
+        capped: (S, H, len(CAPPED)), logarithms; the pump-down to 60 kPa.
         pump_down: (S, H, len(PUMP_DOWN_KPA)), logarithms.
         pump: (V,) pump flow of the healthy machine, L/min.
         dial: (S,) opening of the regulator, as L/min it lets in when choked.
@@ -187,7 +189,8 @@ def _capped(machine: Machine, mains_v: float, pump_down: Floats) -> Floats:
     half, most = (steady.pump_down_s(machine, share * AMBIENT_KPA, mains_v=mains_v) for share in LATE_SHARES)
     late = np.minimum(np.where(np.isfinite(half), most, np.inf) - np.where(np.isfinite(half), half, 0.0), LONGEST_S)
     columns = [logarithm(name, getattr(points, name)) for name in CAPPED[:-3]]
-    columns += [pump_down[:, 3], logarithm("late_rise_s", late), logarithm("leak_down_kpa_s", rate)]
+    columns += [pump_down[:, PUMP_DOWN_KPA.index(60.0)], logarithm("late_rise_s", late)]
+    columns.append(logarithm("leak_down_kpa_s", rate))
     return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
 

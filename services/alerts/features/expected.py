@@ -40,7 +40,7 @@ CHANNELS: dict[State, tuple[str, ...]] = {
         "motor_current_a",
         "exhaust_dp_kpa",
     ),
-    "capped": ("vacuum_inlet_kpa", "flow_lpm", "motor_current_a"),
+    "capped": ("vacuum_inlet_kpa", "flow_lpm", "motor_current_a", "exhaust_dp_kpa"),
 }
 
 LONGEST_S = 25.0

@@ -15,7 +15,7 @@ from services.alerts.diagnosis import diagnose, signatures
 from services.alerts.features.expected import CHANNELS, LATE_RISE, LEAK_DOWN, PUMP_DOWN, SENSORS, transform
 from services.alerts.features.expected import State as Name
 from services.alerts.features.self_test import LATE_SHARES
-from services.alerts.features.types import SessionFeatures
+from services.alerts.features.types import CappedFeatures, SessionFeatures
 from services.alerts.limits import Limits
 from services.alerts.observation import Observation, Origin
 
@@ -33,6 +33,7 @@ class Patient:
     values: dict[str, float] = field(default_factory=dict)
     state: diagnose.State = field(default_factory=diagnose.State)
     sessions: int = 0
+    pump_down_to_kpa: float = 60.0
 
     def treat(self, seal: float = 0.98) -> list[Observation]:
         return self._take(
@@ -56,6 +57,7 @@ class Patient:
             strokes=100,
             mains_v=None if self.profile == "minimal" else 230.0,
             values=self.values,
+            capped=CappedFeatures(plateau=True, mean={}, pump_down_to_kpa=self.pump_down_to_kpa),
         )
         normalised = Normalised(
             residuals=tuple(rows),
@@ -85,7 +87,7 @@ class Patient:
         yield from self._rows("capped", 40.0)
         dial = steady.bleed_for_contact(OWN, 40.0)
         machines = (self.machine.with_(bleed_m2=self.bleed * dial), OWN.with_(bleed_m2=dial), M1)
-        seconds = [float(steady.pump_down_s(each, 60.0)) for each in machines]
+        seconds = [float(steady.pump_down_s(each, self.pump_down_to_kpa)) for each in machines]
         if np.isfinite(seconds[0]):
             yield from self._residual("capped", PUMP_DOWN, 40.0, *seconds)
         half, most = ([float(steady.pump_down_s(each, share * 101.325)) for each in machines] for share in LATE_SHARES)
@@ -155,6 +157,16 @@ def test_a_leak_before_the_filter_is_named_by_the_next_self_test(level: float, s
     (told,) = patient.test()
 
     assert (told.fault, told.severity) == ("leak_dirty_side", severity)
+
+
+@pytest.mark.parametrize("level", [2.6, 3.0, 3.3])
+def test_a_pump_down_that_ends_near_its_plateau_does_not_hide_an_open_regulator(level: float) -> None:
+    patient = _sick("regulator_open", level=level)
+    patient.pump_down_to_kpa = 40.0
+
+    told = [*patient.test(), *patient.test()]
+
+    assert [(each.fault, dict(each.candidates)) for each in told] == [("regulator_open", {})]
 
 
 @pytest.mark.parametrize("profile", ["minimal", "basic", "standard", "full"])
