@@ -53,7 +53,9 @@ Key = tuple[str, str, int]
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     folder = tmp_path_factory.mktemp("chaos")
     report = ("--report", str(folder / "report.json"))
-    with RunningDemo(folder / "data", "--devices", str(DEVICES), "--seed", str(SEED), *report) as demo:
+    with RunningDemo(
+        folder / "data", "--devices", str(DEVICES), "--history", "0", "--seed", str(SEED), *report
+    ) as demo:
         yield demo
 
 
