@@ -39,6 +39,7 @@ class ComponentMemory(msgspec.Struct, omit_defaults=True):
     """What is remembered of one component: a state per module, and which faults stand.
 
     Attributes:
+        is_doubted: the last session was not judged, because a sensor became suspect during it.
         momentary, lasting: faults that are held to be there → event time (ms) at which they were last seen: those that
             samples show, and those that a session shows.
     """
@@ -51,6 +52,7 @@ class ComponentMemory(msgspec.Struct, omit_defaults=True):
     diagnosis: DiagnosisState = msgspec.field(default_factory=DiagnosisState)
     observability: ObservabilityState = msgspec.field(default_factory=ObservabilityState)
     rules: RuleStates = {}
+    is_doubted: bool = False
     momentary: dict[str, int] = {}
     lasting: dict[str, int] = {}
 
@@ -185,6 +187,8 @@ def _take_samples(part: _Part, block: Block, purpose: str | None, *, raw: Block)
     is_self_test = None if purpose is None else purpose == "self_test"
     taken = fast.take(memory.fast, block, context, component=part.name, is_self_test=is_self_test)
     filtered = intake_filter.take_samples(memory.filter, taken.block, context)
+    start_ms = int(block.at_ms[0])
+    intake_filter.distrust(memory.filter, (k for k, v in memory.fast.channels.doubted.items() if v >= start_ms))
     closed = segments.take(memory.segments, taken.block)
     ruled = rules.take(memory.rules, context.rules, taken.block, closed, component=part.name, raw=raw)
     for each in ruled:
@@ -215,6 +219,11 @@ def _judge_session(part: _Part, features: SessionFeatures, origin: Origin) -> No
     if features.component != part.name:
         features = msgspec.structs.replace(features, component=part.name)
     found.features.append(features)
+    memory.is_doubted = not memory.is_doubted and _became_suspect(memory, features)
+    if memory.is_doubted:
+        ruled = rules.judge(memory.rules, context.rules, features, origin)
+        part.note(memory.lasting, ruled, features.ended_ms)
+        return
     normalised = baselines.take(memory.baselines, features, context)
     found.baselines += _named(part.name, normalised.learned)
     slow = (
@@ -232,6 +241,11 @@ def _judge_session(part: _Part, features: SessionFeatures, origin: Origin) -> No
     if features.purpose == "self_test":
         observability.note_self_test(memory.observability, features.ended_ms)
     _look(part, features.ended_ms)
+
+
+def _became_suspect(memory: ComponentMemory, features: SessionFeatures) -> bool:
+    """Whether a sensor did so during the session: until that was certain, its wrong values were gathered."""
+    return any(at_ms >= features.started_ms for at_ms in memory.fast.channels.doubted.values())
 
 
 def _look(part: _Part, at_ms: int) -> None:

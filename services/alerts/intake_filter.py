@@ -5,7 +5,7 @@ last. A treatment machine is judged by both, and the worse holds; a rig without 
 record calls new is believed when the next session shows it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -40,6 +40,9 @@ KNOWN, ASSUMED = 1.05, 0.95
 and a session's mean lies below what the filter has come to. Assumed: filters differ from the type's by 15 %."""
 SUDDEN = 3.0
 """A hydra machine's filter sees hardly any dust: this many times its last index in one session, it is wet."""
+LONGER_THAN_HEALTH_S = 30.0
+"""A gauge at its rail is told within two frames, and those before them may be cut."""
+WITHIN = replace(WITHIN_SESSION, raise_s=LONGER_THAN_HEALTH_S)
 HELD_SESSIONS = 3
 """For so long a sudden rise is left to the diagnosis; what it has not named by then is the filter's own."""
 _DAY_ZERO = date(1970, 1, 1).toordinal()
@@ -73,7 +76,7 @@ def take_samples(state: State, block: Block, context: Context) -> Findings:
     library = context.library if is_rig else None  # a treatment machine's filter is forecast by its sessions
     usage = Usage(pace=state.sessions.pace)
     curve = state.samples.curve
-    patience = SAMPLES if is_rig else WITHIN_SESSION
+    patience = SAMPLES if is_rig else WITHIN
     due_share = context.tuning.filter_due_share
     changes = filter_clogged.evaluate(
         state.samples, block, context.limits, library, usage, due_share=due_share, patience=patience
@@ -86,6 +89,12 @@ def take_samples(state: State, block: Block, context: Context) -> Findings:
         for each in changes:
             found.observations += _tell_samples(state, each, is_rig=is_rig)
     return found
+
+
+def distrust(state: State, names: Iterable[str]) -> None:
+    """These channels have become suspect; changes ``state``. What their last samples showed no longer counts."""
+    if not set(filter_clogged.CHANNELS).isdisjoint(names):
+        filter_clogged.distrust(state.samples)
 
 
 def take_session(

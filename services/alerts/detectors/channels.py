@@ -14,7 +14,7 @@ import numpy as np
 
 from dermafleet.contracts.channels import fitted
 from services.alerts.context import Context
-from services.alerts.detectors.drifts import judge_rest
+from services.alerts.detectors.drifts import judge_rest, note_pressure
 from services.alerts.detectors.frames import NAMES, ROW, Frames
 from services.alerts.detectors.health import DRIFT, RAIL, STUCK, VERSION, State, forget
 from services.alerts.detectors.rests import Rest
@@ -51,6 +51,7 @@ def watch(
     evidence = None if frames is None else gather(state, frames, context)
     if evidence is not None and not rests and is_quiet(state, evidence, context):
         learn_all(state, evidence)
+        note_pressure(state, evidence.frames, slice(None))
         return []
     changes: list[Observation] = []
     for at, k in _in_order(frames, rests):
@@ -59,6 +60,7 @@ def watch(
             judge_rest(state, rests[k])
         elif evidence is not None:
             judge(state, evidence, k, context)
+            note_pressure(state, evidence.frames, slice(k, k + 1))
         if state.suspects != before:
             _blank(state, before, int(block.at_ms[at]))
             changes += _tell(state, component, int(block.at_ms[at]), Origin(block.epoch, block.seq, at))
@@ -127,6 +129,7 @@ def _blank(state: State, before: Mapping[str, str], at_ms: int) -> None:
     """Note from and until when channels are not trusted."""
     for name in state.suspects.keys() - before.keys():
         state.blanks.append((name, at_ms, 0))
+        state.doubted[name] = at_ms
     for name in before.keys() - state.suspects.keys():
         state.blanks = [
             (each, since, at_ms if each == name and not until else until) for each, since, until in state.blanks

@@ -32,7 +32,11 @@ ALIVE_FRAMES = 6
 """Frames with noise after which a sensor is known to show some."""
 MIN_COUNT = 5
 
+PRESSED_KPA = 5.0
+"""A gauge that swings so far within seconds has borne pressure; a drift is smaller, and slower."""
+
 _AMBIENT = ROW["ambient_kpa"]
+_FILTER = ROW["filter_dp_kpa"]
 _TEMPERATURES = ("pump_temp_c", "ambient_temp_c")
 _PUMP_TEMP, _ROOM_TEMP = (ROW[name] for name in _TEMPERATURES)
 
@@ -47,6 +51,8 @@ def judge_rest(state: State, rest: Rest) -> None:
         is_learned = state.zeros[row] >= ZEROS
         drift = sensors.ZERO_DRIFT[row]
         if abs(value) > sensors.ZERO_LIMIT[row] or (is_learned and abs(value - state.zero[row]) > drift):
+            if row == _FILTER and state.pressed:
+                continue  # a wet filter holds pressure after the stop, and the gauge takes that for its zero
             is_same = state.off[row] == 0 or abs(value - state.away[row]) <= drift / 2
             state.off[row] = state.off[row] + is_own if is_same else 1
             state.away[row], state.settled[row] = value, 0
@@ -54,12 +60,20 @@ def judge_rest(state: State, rest: Rest) -> None:
                 state.suspects.setdefault(name, DRIFT)
             continue
         state.off[row], state.settled[row] = 0, state.settled[row] + is_own
+        if row == _FILTER:
+            state.pressed = False
         if state.suspects.get(name) == DRIFT:
             if state.settled[row] >= GOOD_RESTS:
                 del state.suspects[name]
         elif state.zeros[row] < MAX_ZEROS and is_own:
             state.zeros[row] += 1
             state.zero[row] += (value - state.zero[row]) / state.zeros[row]
+
+
+def note_pressure(state: State, frames: Frames, which: slice) -> None:
+    """Remember that the filter bore pressure in these frames, if it did; changes `state`."""
+    swing = frames.high[_FILTER, which] - frames.low[_FILTER, which]
+    state.pressed |= bool((swing > PRESSED_KPA).any())
 
 
 def judge_ambient(state: State, frames: Frames, k: int, context: Context) -> None:

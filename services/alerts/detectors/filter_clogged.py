@@ -174,6 +174,12 @@ def replaced(state: State) -> None:
     state.forecast, state.looked_s = None, 0.0
 
 
+def distrust(state: State) -> None:
+    """A channel that it rests on has become suspect: the last values no longer count towards a worse opinion."""
+    state.ticks.tick, state.recent, state.samples = None, [], 0
+    state.standing.near_s = state.standing.advisory_s = None
+
+
 def _take(state: State, tick: Tick) -> float | None:
     """Move level, noise and timers on; returns the pumping seconds since the last usable tick, None if it has no value.
 

@@ -38,7 +38,9 @@ class State(msgspec.Struct):
         ambient_kpa, ambient_ms: last frame's mean and its event time; before_kpa: ambient before a jump.
         mains: what voltage and current are usual.
         suspects: channel → fault.
+        pressed: the filter bore pressure since its gauge was last at zero with the pump off.
         blanks: channel, since and until which event time it is not trusted; until 0 = still.
+        doubted: channel → event time at which it last became suspect.
         told: fault → severity and channels of what was told last.
     """
 
@@ -70,8 +72,10 @@ class State(msgspec.Struct):
     ambient_ms: int = 0
     before_kpa: float | None = None
     mains: MainsState = msgspec.field(default_factory=MainsState)
+    pressed: bool = False
     suspects: dict[str, str] = {}
     blanks: list[tuple[str, int, int]] = []
+    doubted: dict[str, int] = {}
     told: dict[str, tuple[int, list[str]]] = {}
 
 

@@ -7,7 +7,7 @@ from services.alerts.baselines import Normalised
 from services.alerts.context import Context
 from services.alerts.features.types import SessionFeatures
 from services.alerts.findings import Findings
-from services.alerts.intake_filter import State, rated_index, replaced, see, take_samples, take_session
+from services.alerts.intake_filter import State, distrust, rated_index, replaced, see, take_samples, take_session
 from services.alerts.limits import Limits
 from services.alerts.observation import Block, Observation, Origin
 from tests.unit.alerts.machine import START_MS
@@ -104,6 +104,15 @@ def test_seconds_a_little_above_the_limit_are_left_to_the_session() -> None:
     state = State()
     assert [each for each in samples(state, 1.03, 0) if each.severity] == []
     assert severities(session(state, 20.4, 1).observations) == [3]
+
+
+def test_gauge_at_its_rail_is_no_clog_and_is_forgotten_when_it_is_told() -> None:
+    state = State()
+    samples(state, 0.1, 0)
+    assert samples(state, 3.0, 200, 29) == []
+    distrust(state, ["filter_dp_kpa"])
+    assert samples(state, 0.1, 300) == []
+    assert severities(samples(state, 3.0, 500, 120))[-1] == 4
 
 
 def test_self_test_shows_a_new_filter_and_else_decides_nothing() -> None:

@@ -109,6 +109,24 @@ def test_a_gauge_away_from_its_zero_has_drifted_and_is_no_more_trusted() -> None
     assert (raised.fault, raised.severity, raised.detail["channel"]) == ("sensor_drift", 1, "vacuum_inlet_kpa")
 
 
+@pytest.mark.parametrize(("drop_kpa", "faults"), [(0.0, ["sensor_drift"]), (15.0, [])])
+def test_gauge_that_zeroes_itself_on_a_wet_filter_has_not_drifted(drop_kpa: float, faults: list[str]) -> None:
+    signals = [treatment(150, off_s=30, at_ms=START_MS + 150_000 * i, up_ms=150_000 * i) for i in range(4)]
+    for signal in signals[1:]:
+        signal.values["filter_dp_kpa"] += np.where(signal.values["vacuum_inlet_kpa"] > 20, drop_kpa, 0.0)
+    for signal in signals[2:]:
+        signal.values["filter_dp_kpa"] -= 0.6
+    assert [each.fault for each in watch(*signals)] == faults
+
+
+def test_gauge_that_took_its_zero_under_some_vacuum_is_not_at_its_rail() -> None:
+    signal = treatment(200, off_s=60)
+    signal.put("vacuum_handpiece_kpa", signal.values["vacuum_handpiece_kpa"][: signal.at(30)] - 1.7, 0, 30)
+    assert "sensor_rail" not in {each.fault for each in watch(signal)}
+    signal.put("vacuum_handpiece_kpa", -2.0, 80)
+    assert "sensor_rail" in {each.fault for each in watch(signal)}
+
+
 def test_air_pressure_that_jumps_is_drift_and_weather_is_not() -> None:
     signal = treatment(400)
     signal.put("ambient_kpa", signal.values["ambient_kpa"][signal.at(200) :] - 3.0, 200)

@@ -57,6 +57,7 @@ def test_a_stuck_sensor_blinds_what_needs_it_and_says_so() -> None:
     ("profile", "fault", "reason"),
     [
         ("minimal", "mains_low", "mains_v is not fitted in profile minimal"),
+        ("basic", "motor_overheated", "pump_temp_c is not fitted in profile basic; ambient_temp_c is not fitted"),
         ("basic", "filter_clogged", "filter_dp_kpa is not measured"),
         ("minimal", "motor_overheated", "pump_temp_c is not fitted in profile minimal; ambient_temp_c is not fitted"),
     ],
