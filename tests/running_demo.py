@@ -13,10 +13,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import psycopg
 
 from dermafleet.embedded.processes import Process
+from tests.waiting import until
 
 START_S = 90
+DATABASE_S = 60
 STOP_S = 5.0
 
 
@@ -69,6 +72,20 @@ class RunningDemo:
         """Its processes by name, as `demo.json` names them now."""
         found = {name: Process.find(pid) for name, pid in self.read_info()["pids"].items()}
         return {name: process for name, process in found.items() if process is not None}
+
+    def reachable_database(self) -> str:
+        """The database's URL, once it answers: its server may be the one that was killed, or recover from it."""
+        url: str = self.info["database_url"]
+
+        def answers() -> bool:
+            try:
+                psycopg.connect(url, connect_timeout=2).close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        until(answers, deadline_s=DATABASE_S, what="the database's answer")
+        return url
 
     def api(self) -> httpx.Client:
         """A client with the demo's API key; paths start with ``/``, below ``/api/v1``."""

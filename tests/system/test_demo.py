@@ -64,7 +64,7 @@ def test_killed_process_is_replaced_and_samples_go_on(demo: RunningDemo, name: s
     old = demo.children()[name]
     old.end(signal.SIGKILL, timeout_s=STOP_S)
     until(lambda: demo.read_info()["pids"][name] != old.pid, deadline_s=DEADLINE_S)
-    with psycopg.connect(_reachable(demo), autocommit=True) as connection:
+    with psycopg.connect(demo.reachable_database(), autocommit=True) as connection:
         count = "select count(*) from telemetry"
         before = connection.execute(count).fetchone()
         assert before is not None
@@ -175,21 +175,6 @@ def _is_live(connection: psycopg.Connection[tuple[int]]) -> bool:
 def _count(connection: psycopg.Connection[tuple[int]], query: str) -> int:
     (found,) = connection.execute(query.encode()).fetchone() or (0,)
     return found
-
-
-def _reachable(demo: RunningDemo) -> str:
-    """The database's URL, once it answers: it may be the one that was killed."""
-    url: str = demo.info["database_url"]
-
-    def answers() -> bool:
-        try:
-            psycopg.connect(url, connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    until(answers, deadline_s=DEADLINE_S)
-    return url
 
 
 def _demo_command(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -142,5 +142,5 @@ def _float32(value: float | None) -> float | None:
 
 def _query(demo: RunningDemo, statement: str) -> list[tuple[Any, ...]]:
     """Rows as one snapshot sees them; each statement is one."""
-    with psycopg.connect(demo.info["database_url"]) as connection:
+    with psycopg.connect(demo.reachable_database()) as connection:
         return connection.execute(statement).fetchall()
