@@ -145,9 +145,13 @@ def compute(architecture: Architecture) -> Signatures:
 
 
 def warm() -> None:
-    """Compute the tables of all architectures now, so that no machine's first session waits for them."""
+    """Compute the tables of all architectures now, so that no machine's first session waits for them.
+
+    A bench is not diagnosed.
+    """
     for architecture in ARCHITECTURES:
-        compute(architecture)
+        if architecture != "bench":
+            compute(architecture)
 
 
 def _choked_lpm(machine: Machine, bleed_m2: Floats) -> Floats:
