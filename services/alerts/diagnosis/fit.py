@@ -154,7 +154,7 @@ def _group(residuals: Sequence[Residual]) -> list[tuple[str, _Rows]]:
     known = {"open": signatures.OPEN, "contact": signatures.OPEN, "capped": signatures.CAPPED}
     members: dict[tuple[str, float | None], list[Residual]] = {}
     for each in residuals:
-        if each.channel == LATE_RISE and not each.is_learned:
+        if each.channel in (PUMP_DOWN, LATE_RISE) and not each.is_learned:
             continue  # a machine's maximum decides it: far from the type's, and not in proportion
         if each.channel in known.get(each.state, ()) and np.isfinite(each.residual):
             members.setdefault((each.state, each.setpoint_kpa), []).append(each)
