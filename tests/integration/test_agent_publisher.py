@@ -182,7 +182,8 @@ def test_a_backlog_from_before_the_start_is_sent_with_its_own_epoch(
 def test_unreadable_acks_are_told_once_and_change_nothing(
     server: Server, device: Device, caplog: pytest.LogCaptureFixture
 ) -> None:
-    until(lambda: server.statuses)
+    device.append(b"{}")
+    until(device.drained)  # it hears the server; before, an ack of QoS 0 is nobody's
     for number in range(20):
         server.send_raw(b"\xff" * number)
     device.append(b"{}")
