@@ -94,9 +94,6 @@ FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Machine))
 
 EMPTY_JAR_FEED = 1.15
 """Factor of ``feed_area`` when no crystals load the feed line."""
-BLOCKED_FAN_COOLING = 1.6
-WETTED_FILTER_LOAD = 30.0
-"""A hydrophobic filter of a hydra machine, wetted (20..50)."""
 FULL_CANISTER_SHARE = 0.95
 """Liquid over canister volume at which the float of a hydra machine closes."""
 

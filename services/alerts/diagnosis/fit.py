@@ -155,7 +155,7 @@ def _group(residuals: Sequence[Residual]) -> list[tuple[str, _Rows]]:
     members: dict[tuple[str, float | None], list[Residual]] = {}
     for each in residuals:
         if each.channel in (PUMP_DOWN, LATE_RISE) and not each.is_learned:
-            continue  # a machine's maximum decides it: far from the type's, and not in proportion
+            continue  # a machine's volume and maximum decide them: far from the type's, and not in proportion
         if each.channel in known.get(each.state, ()) and np.isfinite(each.residual):
             members.setdefault((each.state, each.setpoint_kpa), []).append(each)
     dust = [row.residual for rows in members.values() for row in rows if row.channel == "filter_dp_kpa"]

@@ -8,9 +8,6 @@ from dermafleet.physics.machine import Machine
 
 Channels = frozenset[str]
 
-ALWAYS: Channels = frozenset({"vacuum_inlet_kpa"})
-"""Without it nothing is diagnosed: it is the one channel every profile has."""
-
 
 def _nominal(level: Real) -> Real:
     return level * 0.0 + 1.0

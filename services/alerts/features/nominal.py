@@ -18,8 +18,6 @@ from services.alerts.observation import Floats
 ZERO_CELSIUS_K = 273.15
 STANDARD_C = gas.STANDARD_TEMPERATURE_K - ZERO_CELSIUS_K
 NOMINAL_V = 230.0
-SETPOINT_KPA = 40.0
-"""Set point to which the design value of the regulator's opening belongs."""
 _SCALE_HEIGHT = 44_330.0
 WARMING_STEPS = 101
 

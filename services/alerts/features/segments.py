@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from services.alerts.features import signals, states
 from services.alerts.features.types import Means, Segment
-from services.alerts.features.types import State as Name
 from services.alerts.observation import Block, Floats
 
 BIN_MS = 500
@@ -110,11 +109,6 @@ def close(state: State) -> list[Segment]:
     """End the running segment at the last sample; the next sample begins a new one."""
     running, state.running = state.running, None
     return [] if running is None else [_end(running, state.up_ms, state.up_ms)]
-
-
-def state_of(state: State) -> Name | None:
-    """In which state the machine was at the last sample; None = not known."""
-    return states.NAMES[state.running.code] if state.running else None
 
 
 class _Spans:

@@ -1,0 +1,42 @@
+"""What of a self-test is compared with the tables."""
+
+import numpy as np
+import pytest
+
+from services.alerts.baselines import Normalised, Residual
+from services.alerts.diagnosis import fit, signatures
+from services.alerts.features.expected import LATE_RISE, PUMP_DOWN, SHARED
+
+
+def capped(channel: str, measured: float, nominal: float, *, is_learned: bool) -> Residual:
+    residual = float(np.log(measured / nominal))
+    return Residual("capped", channel, 40.0, measured, nominal, 0.0, residual, 0.03, (0.0,) * len(SHARED), is_learned)
+
+
+def compared(*residuals: Residual) -> fit.Fit:
+    normalised = Normalised(
+        residuals=residuals,
+        filter_index=None,
+        filter_index_error=None,
+        is_filter_learned=False,
+        is_filter_exchanged=False,
+        rejected=(),
+        learned=(),
+        ambient_kpa=101.3,
+        mains_v=230.0,
+        temperature_c=20.0,
+    )
+    found = fit.compare(signatures.compute("crystal"), normalised)
+    assert found is not None
+    return found
+
+
+PLATEAU = capped("vacuum_inlet_kpa", 78.6, 78.6, is_learned=True)
+
+
+@pytest.mark.parametrize("channel", [PUMP_DOWN, LATE_RISE])
+def test_time_of_a_self_test_speaks_only_against_the_machine_s_own(channel: str) -> None:
+    fast = capped(channel, 2.0, 4.0, is_learned=False)
+    assert np.array_equal(compared(PLATEAU, fast).chi2, compared(PLATEAU).chi2)
+    own = capped(channel, 2.0, 4.0, is_learned=True)
+    assert not np.array_equal(compared(PLATEAU, own).chi2, compared(PLATEAU).chi2)
