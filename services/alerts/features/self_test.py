@@ -16,7 +16,8 @@ from services.alerts.observation import Block
 
 LOW_KPA = (5.0, 20.0)
 HIGH_KPA = (60.0, 40.0)
-"""Pump-down is timed from the first of the low levels to the first of the high ones that were crossed."""
+"""Pump-down is timed from the first of the low levels above the open tip's vacuum to the first of the high ones that
+was crossed: behind a clogged filter the open tip has more than 5 kPa, which are crossed long before the cap is on."""
 LATE_SHARES = (0.5, 0.7)
 """Of the ambient pressure, between which the late rise is timed. A healthy machine's maximum at the mark of the dial is
 0.77: the rise slows down before it, and does not where the regulator lets nothing in."""
@@ -135,7 +136,7 @@ def _stop(state: State, up: int) -> None:
     if vacuum < max(CLOSED_KPA, CLOSED_FACTOR * (state.lowest_kpa or 0.0)):
         return
     rise = vacuum - before.get("vacuum_inlet_kpa", 0.0)
-    pump_down = _pump_down(state.crossed)
+    pump_down = _pump_down(state.crossed, state.lowest_kpa or 0.0)
     state.stopped_up_ms, state.leak = up, [0.0] * 5
     begin, end_up = (state.late.get(str(share)) for share in LATE_SHARES)
     late_s = (end_up - begin) / 1000 if begin is not None and end_up is not None and end_up > begin else None
@@ -147,9 +148,9 @@ def _stop(state: State, up: int) -> None:
         )
 
 
-def _pump_down(crossed: dict[str, float]) -> tuple[float, float, float] | None:
+def _pump_down(crossed: dict[str, float], open_kpa: float) -> tuple[float, float, float] | None:
     for high in HIGH_KPA:
-        for low in LOW_KPA:
+        for low in [each for each in LOW_KPA if each > open_kpa]:
             begin, end = crossed.get(str(low)), crossed.get(str(high))
             if begin is not None and end is not None and end > begin:
                 return (end - begin) / 1000, low, high

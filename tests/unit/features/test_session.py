@@ -165,11 +165,11 @@ def test_hose_and_feed_show_in_their_own_quantities() -> None:
     assert feed["feed_conductance_mm2"] == pytest.approx(gap + 0.43 * 0.75 * np.pi * 0.6**2, rel=0.06)
 
 
-def self_test(rise_kpa_s: float, limit_kpa: float, plateau_s: float, leak_kpa_s: float) -> Block:
+def self_test(rise_kpa_s: float, limit_kpa: float, plateau_s: float, leak_kpa_s: float, **faults: float) -> Block:
     """10 s off, 5 s open, capped with a linear rise, stop, 5 s of linear fall."""
-    open_ = Bench().run("off", 10).run("open", 5).block()
+    open_ = Bench().run("off", 10).run("open", 5, **faults).block()
     inlet = open_.channels["vacuum_inlet_kpa"].tolist()
-    rise = np.arange(2.4, limit_kpa, rise_kpa_s / 10)
+    rise = np.arange(inlet[-1], limit_kpa, rise_kpa_s / 10)
     capped = [*rise, *np.full(round(plateau_s * 10), rise[-1])]
     fall = np.maximum(capped[-1] - leak_kpa_s * np.arange(0.1, 5.1, 0.1), 0)
     pump = [*open_.channels["pump_on"].tolist(), *np.ones(len(capped)), *np.zeros(50)]
@@ -197,6 +197,13 @@ def test_a_self_test_stopped_at_its_limit_has_no_plateau() -> None:
     assert found.capped is not None
     assert not found.capped.plateau
     assert found.capped.pump_down_s == pytest.approx(55 / 20, abs=0.02)
+
+
+def test_a_pump_down_behind_a_clogged_filter_begins_with_the_cap_not_with_the_open_tip() -> None:
+    found = features_of(self_test(20, 78, 4, 0.7, filter_load=16.0), "self_test", begins=1).capped
+    assert found is not None
+    assert found.pump_down_from_kpa == 20.0
+    assert found.pump_down_s == pytest.approx(40 / 20, abs=0.02)
 
 
 def test_a_self_test_without_a_cap_gives_none() -> None:
