@@ -208,8 +208,10 @@ def _end_session(part: _Part, origin: Origin, at_ms: int) -> None:
     closed = segments.close(part.memory.segments)
     ruled = rules.close(part.memory.rules, part.context.rules, closed, origin, component=part.name)
     part.note(part.memory.momentary, ruled, at_ms)
+    since_ms = part.memory.session.gathered.first_ms
     features = session.end(part.memory.session, at_ms, part.context, closed=closed)
     if features is not None:
+        part.memory.is_doubted = not part.memory.is_doubted and _became_suspect(part.memory, since_ms)
         _judge_session(part, features, origin)
 
 
@@ -219,7 +221,6 @@ def _judge_session(part: _Part, features: SessionFeatures, origin: Origin) -> No
     if features.component != part.name:
         features = msgspec.structs.replace(features, component=part.name)
     found.features.append(features)
-    memory.is_doubted = not memory.is_doubted and _became_suspect(memory, features)
     if memory.is_doubted:
         ruled = rules.judge(memory.rules, context.rules, features, origin)
         part.note(memory.lasting, ruled, features.ended_ms)
@@ -243,9 +244,13 @@ def _judge_session(part: _Part, features: SessionFeatures, origin: Origin) -> No
     _look(part, features.ended_ms)
 
 
-def _became_suspect(memory: ComponentMemory, features: SessionFeatures) -> bool:
-    """Whether a sensor did so during the session: until that was certain, its wrong values were gathered."""
-    return any(at_ms >= features.started_ms for at_ms in memory.fast.channels.doubted.values())
+def _became_suspect(memory: ComponentMemory, since_ms: int | None) -> bool:
+    """Whether a sensor did so since the session's first sample: until that was certain, its wrong values were gathered.
+
+    Samples are gathered from the pump's start on, before the first contact that begins the session.
+    """
+    doubted = memory.fast.channels.doubted.values()
+    return since_ms is not None and any(at_ms >= since_ms for at_ms in doubted)
 
 
 def _look(part: _Part, at_ms: int) -> None:

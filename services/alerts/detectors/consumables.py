@@ -10,6 +10,8 @@ from services.alerts.limits import Limits
 
 CRYSTALS = "crystals_low"
 CANISTER = "canister_full"
+EMPTIED = 3
+"""Severity of a jar from which nothing is drawn, and nothing heard, whatever the feed."""
 FULL = 3
 """Severity from which a canister throws what it should hold at the filter."""
 

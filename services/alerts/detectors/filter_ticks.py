@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.alerts.features.filter_index import vacuum_behind
 from services.alerts.limits import Limits
 from services.alerts.observation import Block, Floats
 
@@ -97,11 +98,14 @@ def find_ratios(block: Block, limits: Limits, *, has_flow: bool) -> tuple[NDArra
 
 
 def _mean_pressure(block: Block, dp: Floats) -> Floats:
-    """Absolute pressure in the middle of the filter, kPa, shape (n,); standard pressure where it is not known."""
+    """Absolute pressure in the middle of the filter, kPa, shape (n,); standard on a rig, which does not measure it.
+
+    NaN where the sensors of a machine that does are missing.
+    """
+    if "vacuum_inlet_kpa" not in block.channels:
+        return np.full(len(block.at_ms), STANDARD_KPA)
     ambient = np.nan_to_num(block.channel("ambient_kpa"), nan=STANDARD_KPA)
-    vacuum = block.channel("vacuum_inlet_kpa")
-    mean = ambient - vacuum + np.nan_to_num(dp) / 2
-    return np.where(np.isnan(vacuum), STANDARD_KPA, np.maximum(mean, MIN_MEAN_KPA))
+    return np.maximum(ambient - vacuum_behind(block, dp) + np.nan_to_num(dp) / 2, MIN_MEAN_KPA)
 
 
 def _pumped_ms(state: State, boot: str, up_ms: NDArray[np.int64], is_on: NDArray[np.bool_]) -> NDArray[np.int64]:

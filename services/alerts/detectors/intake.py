@@ -12,6 +12,8 @@ USUAL_INDEX = 4.0
 """Filters are changed there: above, a filter is a fault, below, one of the usual loads of a healthy machine."""
 
 WETTED = "liquid_blocked"
+BY_DROP = frozenset({CLOGGED, WETTED})
+"""Judged by the filter's own pressure drop, where that is measured, beside whatever else is wrong."""
 
 
 def _missing(machine: Machine, level: Real) -> Machine:

@@ -1,20 +1,24 @@
 """What the crystals tell: how many are drawn, and the noise that they make, against what is usual for this machine.
 
 Crystals come with the air of the feed, in gulps that shake the vacuum. A blocked feed draws fewer and is quieter; a
-regulator that is shut, or set higher, is not.
+regulator that is shut, or set higher, is not. Less vacuum draws less air, and that carries fewer crystals: draw and
+noise are compared with what is usual at this vacuum, so that an operator who seals poorly does not hide the feed.
 """
 
 import msgspec
 import numpy as np
 
 from services.alerts.diagnosis.fit import QUIET, Feed, Noise
-from services.alerts.features.types import SessionFeatures
+from services.alerts.features.types import ContactFeatures, SessionFeatures
 
 SESSIONS = 5
 """Treatments from which a machine's usual draw and noise are learned."""
-MIN_CONTACT_S = 30.0
+BY_VACUUM_ERROR = 0.5
+"""Draw and noise go with the vacuum about in proportion: how far from there, as a power of it."""
 FEED_ERROR, FEED_TYPE_ERROR = 0.15, 0.5
-"""Of the logarithm of what is drawn: learned, and of the type before."""
+"""Of the logarithm of what is drawn: learned, and before."""
+WEIGHING_ERROR_G = 5.0
+"""Of what a jar has lost in a session, under the pump's vibration (domain research, section 2.5)."""
 NOTHING_DRAWN = 0.01
 """Grams per second that count as none."""
 NOISE_ERROR, NOISE_NEW_ERROR = 0.2, 0.35
@@ -26,48 +30,73 @@ PLACES = ("handpiece", "inlet")
 """Where the noise is heard: the nearest first."""
 
 
+class Habit(msgspec.Struct):
+    """What a machine does while healthy: mean per kPa of vacuum, mean vacuum (kPa), and how many sessions say so."""
+
+    per_kpa: float = 0.0
+    vacuum_kpa: float = 0.0
+    sessions: int = 0
+
+    def learn(self, value: float, vacuum_kpa: float) -> None:
+        self.sessions += 1
+        self.per_kpa += (value / vacuum_kpa - self.per_kpa) / self.sessions
+        self.vacuum_kpa += (vacuum_kpa - self.vacuum_kpa) / self.sessions
+
+    def away(self, vacuum_kpa: float) -> float:
+        """Error of the logarithm of what is usual at this vacuum, because it was learned at another."""
+        return BY_VACUUM_ERROR * abs(float(np.log(vacuum_kpa / self.vacuum_kpa)))
+
+
 class Usual(msgspec.Struct):
-    """What is usual for a machine.
+    """What is usual for a machine: crystals drawn, g/s, and per place the noise, kPa."""
 
-    Attributes:
-        feed_mean, feed_sessions: crystals drawn, mean logarithm of g/s, and how many sessions it rests on.
-        noise: per place the mean, kPa, and the sessions.
-    """
-
-    feed_mean: float = 0.0
-    feed_sessions: int = 0
-    noise: dict[str, tuple[float, int]] = {}
+    draw: Habit = msgspec.field(default_factory=Habit)
+    heard: dict[str, Habit] = {}
 
 
 def feed(usual: Usual, features: SessionFeatures) -> Feed | None:
     """Crystals drawn per second of contact; learns while the machine is new."""
-    rates = [(each.crystal_g_per_s, each.seconds) for each in features.contacts if each.crystal_g_per_s is not None]
-    seconds = sum(each for _, each in rates)
-    if seconds < MIN_CONTACT_S:
+    rates = [each.crystal_g_per_s for each in features.contacts if each.crystal_g_per_s is not None]
+    vacuum_kpa = _vacuum(features)
+    if not rates or vacuum_kpa is None:
         return None
-    rate = sum(rate * each for rate, each in rates) / seconds
-    found = float(np.log(max(rate, 0.0) + NOTHING_DRAWN))
-    if usual.feed_sessions < SESSIONS and rate > 5 * NOTHING_DRAWN:
-        usual.feed_sessions += 1
-        usual.feed_mean += (found - usual.feed_mean) / usual.feed_sessions
-    if usual.feed_sessions == 0:
+    rate, draw = rates[0], usual.draw  # one for the whole session
+    if draw.sessions < SESSIONS and rate > 5 * NOTHING_DRAWN:
+        draw.learn(rate, vacuum_kpa)
+    if draw.sessions == 0:
         return None
-    error = FEED_ERROR if usual.feed_sessions >= SESSIONS else FEED_TYPE_ERROR
-    return Feed(found - usual.feed_mean, error)
+    expected = draw.per_kpa * vacuum_kpa + NOTHING_DRAWN
+    own = FEED_ERROR if draw.sessions >= SESSIONS else FEED_TYPE_ERROR
+    error = float(np.hypot(np.hypot(own, draw.away(vacuum_kpa)), WEIGHING_ERROR_G / features.contact_s / expected))
+    return Feed(float(np.log((max(rate, 0.0) + NOTHING_DRAWN) / expected)), error)
 
 
 def noise(usual: Usual, features: SessionFeatures) -> Noise | None:
     """Noise of the feed in a treatment; learns while the machine is new. None = not heard, or not known yet."""
+    vacuum_kpa = _vacuum(features)
     for place in PLACES:
         kpa = features.values.get(f"feed_noise_{place}_kpa")
-        if kpa is None:
+        if kpa is None or vacuum_kpa is None:
             continue
-        mean, sessions = usual.noise.get(place, (0.0, 0))
-        if sessions < SESSIONS:
-            usual.noise[place] = (mean + (kpa - mean) / (sessions + 1), sessions + 1)
-        if mean < LEAST_NOISE_KPA or sessions < 2:
+        habit = usual.heard.setdefault(place, Habit())
+        is_new, is_known = habit.sessions < SESSIONS, habit.sessions >= 2
+        expected = habit.per_kpa * vacuum_kpa
+        away = habit.away(vacuum_kpa) if is_known else 0.0
+        if is_new:
+            habit.learn(kpa, vacuum_kpa)
+        if expected < LEAST_NOISE_KPA or not is_known:
             return None
-        residual = float(np.log((kpa / mean + QUIET) / (1 + QUIET)))
-        error = float(np.hypot(NOISE_ERROR if sessions >= SESSIONS else NOISE_NEW_ERROR, NOISE_ERROR_KPA / mean))
-        return Noise(residual, error)
+        own = np.hypot(NOISE_NEW_ERROR if is_new else NOISE_ERROR, NOISE_ERROR_KPA / expected)
+        return Noise(float(np.log((kpa / expected + QUIET) / (1 + QUIET))), float(np.hypot(own, away)))
     return None
+
+
+def _vacuum(features: SessionFeatures) -> float | None:
+    """Mean vacuum at the pump inlet in the well-sealed strokes, kPa; None = not measured."""
+    found = [(each.mean["vacuum_inlet_kpa"], each.seconds) for each in features.contacts if _is_drawing(each)]
+    seconds = sum(each for _, each in found)
+    return sum(kpa * each for kpa, each in found) / seconds if seconds else None
+
+
+def _is_drawing(contact: ContactFeatures) -> bool:
+    return contact.mean.get("vacuum_inlet_kpa", 0.0) > 0

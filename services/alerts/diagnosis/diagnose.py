@@ -2,7 +2,8 @@
 
 Every fault's machine is compared with what was measured (`fit`), evidence is added up over sessions (`evidence`), and
 an opinion changes only on strong evidence (`verdict`): in two sessions, or in a self-test. One name at a time; what
-cannot be told from it stands beside it as the ambiguity set. Crystals and canister are weighed besides.
+cannot be told from it stands beside it as the ambiguity set. Crystals and canister are weighed besides, and a filter
+whose measured drop jumps is wet.
 
 Not here: severity and forecast of a filter whose pressure drop is measured, momentary faults, mains, sensors.
 """
@@ -32,8 +33,8 @@ VERSION = 1
 USUAL_INDEX_ERROR = 0.1
 GROWTH, GROWTH_ERROR, GROWTH_PENALTY = 0.5, 0.25, 16.0
 """A filter's index grows from session to session by little more than half, in logarithms; a wetted one jumps."""
-JUMP = 4.0
-"""An index this many times the last one is no growth; the last one stays the measure."""
+JUMP, WET_SESSIONS = 4.0, 2
+"""An index this many times the last one is no growth; the last one stays the measure. In so many sessions it is wet."""
 
 EMPTY_IS_SEEN = 2.3
 """Logarithm of how much less often a jar is empty for several treatments than anything else happens: it is seen."""
@@ -73,6 +74,7 @@ class State(msgspec.Struct):
         standing: the named fault.
         weighed: of crystals and canister, fault → severity told.
         index: filter index last found; None = none yet.
+        jump, jumps: index that no growth has led to, and in how many sessions in a row; 0 = none.
         usual: crystals that this machine draws, and their noise.
     """
 
@@ -80,6 +82,8 @@ class State(msgspec.Struct):
     standing: Standing = msgspec.field(default_factory=Standing)
     weighed: dict[str, int] = {}
     index: float | None = None
+    jump: float = 0.0
+    jumps: int = 0
     usual: crystals.Usual = msgspec.field(default_factory=crystals.Usual)
 
 
@@ -90,17 +94,23 @@ def take(
     weighed = _weigh(state, features, context, origin)
     table = signatures.compute(context.limits.architecture)
     to_kpa = features.capped.pump_down_to_kpa if features.capped is not None else 60.0
+    has_crystals = consumables.CRYSTALS in table.faults
+    is_empty = state.weighed.get(consumables.CRYSTALS, 0) >= consumables.EMPTIED
     compared = fit.compare(
         table,
         normalised,
-        feed=crystals.feed(state.usual, features),
-        noise=crystals.noise(state.usual, features),
+        feed=None if is_empty else crystals.feed(state.usual, features),
+        noise=None if is_empty or not has_crystals else crystals.noise(state.usual, features),
         pump_down_to_kpa=to_kpa,
     )
     if compared is None:
         return weighed
     channels = channels_of(normalised, features)
     likelier = gain(table, compared, state, channels)
+    if intake.WETTED in table.faults:
+        weighed += _tell_wet(state, features, origin)
+    if state.weighed.get(intake.WETTED, 0):
+        return weighed  # so far from any usual load the air path says nothing of its other parts
     if not compared.is_test and not _is_learned(normalised):
         likelier *= UNLEARNED_WEIGHT
     evidence.add(state.evidence, likelier, is_test=compared.is_test)
@@ -121,7 +131,7 @@ def take(
 def holds_back(state: State) -> bool:
     """Whether something is named that resists the air like a clogged filter: its index then says nothing of dust."""
     is_full = state.weighed.get(consumables.CANISTER, 0) >= consumables.FULL
-    return is_full or state.standing.fault == intake.WETTED
+    return is_full or state.weighed.get(intake.WETTED, 0) > 0
 
 
 def maintained(state: State, record_type: str) -> None:
@@ -153,11 +163,11 @@ def channels_of(normalised: Normalised, features: SessionFeatures) -> frozenset[
 def possible(table: Signatures, channels: frozenset[str]) -> NDArray[np.bool_]:
     """(H,) which nodes are explanations at all with these channels measured.
 
-    A clogged filter whose pressure drop is measured is no rival of other faults but stands beside them, like low mains
-    that are measured; a full canister shows by weight alone, an empty jar by its silence too.
+    A clogged or wet filter whose pressure drop is measured is no rival of other faults but stands beside them, like low
+    mains that are measured; a full canister shows by weight alone, an empty jar by its silence too.
     """
     beside = {consumables.CANISTER}
-    beside |= {intake.CLOGGED} if "filter_dp_kpa" in channels else set()
+    beside |= intake.BY_DROP if "filter_dp_kpa" in channels else set()
     beside |= {"mains_low"} if "mains_v" in channels else set()
     heard = {consumables.CRYSTALS} if FEED_NOISE in channels else set()
     return np.array(
@@ -197,7 +207,9 @@ def gain(table: Signatures, compared: Fit, state: State, channels: frozenset[str
     if has_dp:
         found = float(LOADS[int(np.argmin(chi2[0]))])
         if state.index is None or found < JUMP * state.index:
-            state.index = max(found, 1.0)
+            state.index, state.jump, state.jumps = max(found, 1.0), 0.0, 0
+        else:
+            state.jump, state.jumps = found, state.jumps + 1
     return np.asarray((best[0] - best) / 2)
 
 
@@ -243,6 +255,18 @@ def _weigh(state: State, features: SessionFeatures, context: Context, origin: Or
             told = severity or None
             changed.append(_observation(fault, told, 0.95, reason, {"level": level}, {}, features, origin))
     return changed
+
+
+def _tell_wet(state: State, features: SessionFeatures, origin: Origin) -> list[Observation]:
+    """The opinion on a wet filter by its measured drop, if it changed: dust does not jump."""
+    severity = signatures.hypothesis(intake.WETTED).severity(state.jump) if state.jumps >= WET_SESSIONS else 0
+    if severity == state.weighed.get(intake.WETTED, 0) or state.jumps == 1:
+        return []
+    state.weighed[intake.WETTED] = severity
+    if not severity:
+        return [_observation(intake.WETTED, None, 1.0, "no longer seen", {}, {}, features, origin)]
+    level, reason = float(f"{state.jump:.3g}"), f"filter index {state.jump:.3g} after {state.index:.3g}, without growth"
+    return [_observation(intake.WETTED, severity, 0.95, reason, {"level": level}, {}, features, origin)]
 
 
 def _observations(

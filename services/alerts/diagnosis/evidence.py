@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from services.alerts.diagnosis.fit import Floats
-from services.alerts.diagnosis.signatures import Signatures
+from services.alerts.diagnosis.signatures import HEALTHY, Signatures
 
 KEPT_TREATMENT, KEPT_TEST = 0.65, 0.5
 """Share of the evidence that outlives the next session of its kind."""
@@ -68,7 +68,22 @@ def total(evidence: Evidence, table: Signatures) -> Floats:
     priors = np.array([1.0 if each is None else each.prior / len(each.levels) for each in table.hypotheses])
     if not evidence.treatment:
         return np.asarray(np.log(priors))
-    return np.asarray(np.log(priors) + evidence.treatment + evidence.test)
+    test = _beside_mild(np.array(evidence.test), np.log(priors), table)
+    return np.asarray(np.log(priors) + evidence.treatment + test)
+
+
+def _beside_mild(test: Floats, priors: Floats, table: Signatures) -> Floats:
+    """(H,) what self-tests say of each node, where something too mild to tell may stand beside it.
+
+    Else a small leak that every self-test shows would explain away what only treatments can show.
+    """
+    nodes = list(zip(table.hypotheses, table.levels.tolist(), strict=True))
+    is_mild = np.array([each is not None and each.severity(level) == 0 for each, level in nodes])
+    faults = np.array(table.faults)
+    others = is_mild & (faults[:, None] != faults)
+    best = np.where(others, priors + test, -np.inf).max(axis=1)
+    is_fault = ~is_mild & (faults != HEALTHY)
+    return np.where(is_fault, np.maximum(test, best + np.minimum(test, 0.0)), test)
 
 
 def probabilities(odds: Floats, groups: list[str]) -> dict[str, float]:

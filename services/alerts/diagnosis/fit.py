@@ -61,8 +61,6 @@ QUIET = 0.25
 NOISE_STEEPEST = 2.5
 """The noise of the feed falls with its air at least in proportion, and at most with this power: less air carries
 crystals less well. More air than usual adds between nothing and its share."""
-FEED_BY_VACUUM = 2.0
-"""Uncertainty of the crystals drawn away from the usual vacuum, as a power of it."""
 GAP_SPREAD = 0.8
 """Of the logarithm of the tip's gap in the best-sealed strokes."""
 GAP_PENALTY = 2.0
@@ -73,7 +71,7 @@ MOST_STROKES_WEIGHT = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Crystals drawn in contact, relative to what this machine draws when healthy: logarithm, and its error."""
+    """Crystals drawn, relative to what this machine draws at this vacuum when healthy: logarithm, and its error."""
 
     residual: float
     error: float
@@ -81,7 +79,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Noise of the feed in contact, plus `QUIET` of this machine's usual, over that: logarithm, and its error."""
+    """Noise of the feed, plus `QUIET` of this machine's usual at this vacuum, over that: logarithm, and its error."""
 
     residual: float
     error: float
@@ -321,10 +319,9 @@ def _excess(table: Signatures, rows: _Rows, point: _Point) -> Floats:
 
 
 def _feed_off(point: _Point, feed: Feed) -> Floats:
-    """Crystals drawn against those of each node, in deviations, (H, K, G). Little vacuum hardly lifts any crystals."""
+    """Crystals drawn against those of each node, in deviations, (H, K, G)."""
     column = signatures.CONTACT.index(FEED)
-    weak = FEED_BY_VACUUM * float(np.log(point.vacuum / point.usual_vacuum))
-    error = np.sqrt(feed.error**2 + MODEL_ERROR[FEED] ** 2 + weak**2 + (SCALE_ERROR * feed.residual) ** 2)
+    error = np.sqrt(feed.error**2 + MODEL_ERROR[FEED] ** 2 + (SCALE_ERROR * feed.residual) ** 2)
     return np.asarray((point.here[..., column] - point.at_measured[column] - feed.residual) / error)
 
 
@@ -335,8 +332,7 @@ def _noise_off(point: _Point, noise: Noise) -> Floats:
     air = np.maximum(np.exp(point.here[..., column]) - FLOORS[FEED], 0.0) / healthy
     least = np.where(air < 1, air**NOISE_STEEPEST, 1.0)
     low, high = (np.log((each + QUIET) / (1 + QUIET)) for each in (least, air))
-    weak = FEED_BY_VACUUM * min(float(np.log(point.vacuum / point.usual_vacuum)), 0.0)
-    error = np.sqrt(noise.error**2 + weak**2 + (SCALE_ERROR * noise.residual) ** 2)
+    error = np.hypot(noise.error, SCALE_ERROR * noise.residual)
     return np.asarray((noise.residual - np.clip(noise.residual, low, high)) / error)
 
 

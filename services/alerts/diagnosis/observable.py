@@ -73,7 +73,7 @@ def _sight(
         return Sight(False, f"{', '.join(lacking)} is not measured")
     if hypothesis.fault in (consumables.CANISTER, consumables.CRYSTALS):
         return Sight(True)
-    if hypothesis.fault == intake.CLOGGED and "filter_dp_kpa" in channels:
+    if hypothesis.fault in intake.BY_DROP and "filter_dp_kpa" in channels:
         return Sight(True)
     if hypothesis.mains(hypothesis.medium) != 1.0 and "mains_v" in channels:
         return Sight(True)
@@ -90,13 +90,13 @@ def _shares(
     """Probabilities after two days with the fault."""
     machine = signatures.type_machine(architecture)
     state = diagnose.State(index=1.0)
-    gains = {}
+    gains, has_crystals = {}, consumables.CRYSTALS in table.faults
     for is_test in (True, False):
         residuals = tuple(_session(machine, hypothesis, channels, is_test=is_test))
         compared = fit.compare(
             table,
             Normalised(residuals, None, None, False, False, (), (), AMBIENT_KPA, MAINS_V, 20.0),
-            noise=None if is_test else _noise(machine, hypothesis),
+            noise=_noise(machine, hypothesis) if has_crystals and not is_test else None,
         )
         assert compared is not None
         gains[is_test] = diagnose.gain(table, compared, state, channels)

@@ -15,7 +15,7 @@ from dermafleet.physics import gas
 from dermafleet.physics.machine import Machine
 from services.alerts.features import nominal, signals
 from services.alerts.features.types import Segment
-from services.alerts.observation import Block
+from services.alerts.observation import Block, Floats
 
 MIN_FLOW_LPM = 4.0
 MIN_PRESSURE_KPA = 3.0
@@ -58,8 +58,7 @@ def take(
     dp, flow = block.channels.get("filter_dp_kpa"), block.channels.get("flow_lpm")
     if dp is None or flow is None:
         return
-    inlet = block.channel("vacuum_inlet_kpa")
-    pressure = signals.ambient(block, otherwise_kpa) - np.where(np.isnan(inlet), 0.0, inlet) + dp / 2
+    pressure = signals.ambient(block, otherwise_kpa) - vacuum_behind(block, dp) + dp / 2
     used = np.flatnonzero((counted > 0) & (flow > MIN_FLOW_LPM) & (pressure > MIN_PRESSURE_KPA))
     if not len(used):
         return
@@ -75,6 +74,17 @@ def take(
     sums = np.add.reduceat(rows, edges, axis=1).T
     for i, total in zip(number[edges].tolist(), sums.tolist(), strict=True):
         _add(state, i, total)
+
+
+def vacuum_behind(block: Block, dp_kpa: Floats) -> Floats:
+    """Vacuum behind the filter, kPa, shape (n,): at the pump inlet, else by the handpiece's, to which the hose adds little.
+
+    0 on a rig, which has no such sensor; NaN where a machine's sensors are missing.
+    """
+    if "vacuum_inlet_kpa" not in block.channels:
+        return np.zeros(len(block.at_ms))
+    inlet = block.channel("vacuum_inlet_kpa")
+    return np.where(np.isnan(inlet), block.channel("vacuum_handpiece_kpa") + dp_kpa, inlet)
 
 
 def take_open(state: State, segment: Segment, since_ms: int, machine: Machine, at: nominal.Conditions) -> None:

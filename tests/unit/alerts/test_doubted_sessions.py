@@ -52,6 +52,27 @@ def test_session_is_kept_but_judges_nothing_until_the_channel_is_known_to_be_bad
     assert baseline(memory) != before
 
 
+def test_what_was_gathered_before_the_first_contact_counts_as_the_session() -> None:
+    memory = Memory()
+    treated(memory, 0)
+    before = baseline(memory)
+    signal: Signal = treatment(SECONDS, at_ms=START_MS + 1000 * SECONDS, up_ms=1000 * SECONDS, seed=2)
+    first_ms, begun_ms = int(signal.at_ms[0]), int(signal.at_ms[0]) + 20_000
+    for block in signal.blocks((200,)):
+        evaluate.take_block(memory, block, M1)
+        if int(block.at_ms[0]) == first_ms:
+            memory.components["main"].fast.channels.doubted["filter_dp_kpa"] = first_ms + 10_000
+            evaluate.take_session(memory, entry("start", begun_ms), Origin("epoch-1", 1), begun_ms, M1)
+    ended_ms = int(signal.at_ms[-1]) + 100
+    (features,) = evaluate.take_session(memory, entry("end", ended_ms), Origin("epoch-1", 1), ended_ms, M1).features
+    assert features.pump_s == SECONDS
+    assert baseline(memory) == before
+
+
+def entry(op: Literal["start", "end"], at_ms: int) -> Session:
+    return Session(op=op, session="s1", boot="boot-1", at=at_ms, up=at_ms - START_MS, clock="synced")
+
+
 def test_sensor_that_fails_again_and_again_does_not_blind_the_machine() -> None:
     memory = Memory()
     treated(memory, 0)

@@ -15,8 +15,8 @@ from services.alerts.diagnosis import diagnose, signatures
 from services.alerts.features.expected import CHANNELS, LATE_RISE, LEAK_DOWN, PUMP_DOWN, SENSORS, transform
 from services.alerts.features.expected import State as Name
 from services.alerts.features.self_test import LATE_SHARES
-from services.alerts.features.types import CappedFeatures, SessionFeatures
-from services.alerts.limits import Limits
+from services.alerts.features.types import CappedFeatures, ContactFeatures, SessionFeatures
+from services.alerts.limits import Architecture, Limits
 from services.alerts.observation import Observation, Origin
 
 OWN = M1.with_(displacement_m3s=M1.displacement_m3s * 1.1, filter_r1=M1.filter_r1 * 0.9, feed_m2=M1.feed_m2 * 1.12)
@@ -34,6 +34,8 @@ class Patient:
     state: diagnose.State = field(default_factory=diagnose.State)
     sessions: int = 0
     pump_down_to_kpa: float = 60.0
+    architecture: Architecture = "crystal"
+    crystal_g_per_s: float | None = None
 
     def treat(self, seal: float = 0.98) -> list[Observation]:
         return self._take(
@@ -55,6 +57,11 @@ class Patient:
             pump_s=600,
             contact_s=300,
             strokes=100,
+            contacts=[
+                ContactFeatures(row.setpoint_kpa, 50, 150.0, {row.channel: row.measured}, None, None, self.crystal_g_per_s)
+                for row in rows
+                if (row.state, row.channel) == ("contact", "vacuum_inlet_kpa")
+            ],
             mains_v=None if self.profile == "minimal" else 230.0,
             values=self.values,
             capped=CappedFeatures(plateau=True, mean={}, pump_down_to_kpa=self.pump_down_to_kpa),
@@ -71,7 +78,8 @@ class Patient:
             mains_v=230.0,
             temperature_c=20.0,
         )
-        context = Context(limits=Limits(jar_g=500.0, canister_g=600.0), profile=self.profile)
+        limits = Limits(jar_g=500.0, canister_g=600.0, architecture=self.architecture)
+        context = Context(limits=limits, profile=self.profile)
         return diagnose.take(self.state, features, normalised, context, Origin("e", self.sessions))
 
     def _rows(self, state: Name, setpoint: float, seal: float = 0.98) -> Iterator[Residual]:
@@ -205,6 +213,71 @@ def test_without_a_set_point_a_quiet_feed_tells_that_it_is_blocked(profile: Prof
 
     assert told[0].fault == "feed_blocked"
     assert set(told[-1].candidates) <= {"feed_blocked", "crystals_low"}
+
+
+def test_an_operator_who_always_seals_poorly_does_not_hide_a_blocked_feed() -> None:
+    patient = Patient(values={"feed_noise_handpiece_kpa": 0.4})
+    for _ in range(5):
+        patient.treat(seal=0.8)
+
+    patient.machine = signatures.hypothesis("feed_blocked").change(OWN, 0.43)
+    patient.values = {"feed_noise_handpiece_kpa": 0.05}
+
+    assert {each.fault for _ in range(3) for each in patient.treat(seal=0.8)} == {"feed_blocked"}
+
+
+def test_less_noise_and_fewer_crystals_with_less_vacuum_are_no_fault() -> None:
+    patient = Patient(values={"feed_noise_handpiece_kpa": 1.2}, crystal_g_per_s=0.15)
+    for _ in range(5):
+        patient.treat()
+
+    patient.values, patient.crystal_g_per_s = {"feed_noise_handpiece_kpa": 0.4}, 0.05
+
+    assert [patient.treat(seal=0.8) for _ in range(6)] == [[]] * 6
+
+
+def test_a_leak_too_small_to_tell_does_not_explain_a_blocked_feed_away() -> None:
+    leaking = signatures.hypothesis("leak_clean_side").change(OWN, 0.2)
+    patient = Patient(machine=leaking)
+    for _ in range(3):
+        assert [patient.test(), patient.treat()] == [[], []]
+
+    patient.machine = signatures.hypothesis("feed_blocked").change(leaking, 0.43)
+
+    assert {each.fault for _ in range(3) for each in patient.treat()} == {"feed_blocked"}
+
+
+def test_an_empty_jar_draws_nothing_in_silence_and_is_no_blocked_feed() -> None:
+    full = {"feed_noise_handpiece_kpa": 1.0, "crystal_jar_first_g": 400.0, "crystal_jar_last_g": 350.0}
+    patient = Patient(values=full, crystal_g_per_s=0.15)
+    for _ in range(5):
+        patient.treat()
+
+    patient.values = {"feed_noise_handpiece_kpa": 0.0, "crystal_jar_first_g": 6.0, "crystal_jar_last_g": 3.0}
+    patient.crystal_g_per_s = 0.03
+
+    assert [each.fault for _ in range(6) for each in patient.treat()] == ["crystals_low"]
+
+
+def test_a_filter_whose_drop_jumps_is_wet_whatever_else_is_told() -> None:
+    patient = Patient(machine=OWN, bleed=0.1, architecture="hydra")
+    assert [each.fault for each in patient.test()] == ["regulator_shut"]
+
+    patient.machine = OWN.with_(filter_load=30.0)
+    assert patient.treat() == []
+    assert [(each.fault, each.severity) for each in patient.treat()] == [("liquid_blocked", 3)]
+    assert diagnose.holds_back(patient.state)
+
+    patient.machine = OWN
+    assert [(each.fault, each.severity) for each in patient.treat()] == [("liquid_blocked", None)]
+
+
+def test_a_filter_that_grows_is_not_wet() -> None:
+    patient = Patient(architecture="hydra")
+
+    for load in (0.0, 1.0, 3.0, 7.0, 15.0, 30.0):
+        patient.machine = OWN.with_(filter_load=load)
+        assert patient.treat() == []
 
 
 @pytest.mark.parametrize("profile", BLIND)

@@ -112,6 +112,16 @@ def test_filter_index_is_that_of_the_filter_whatever_the_site_and_the_set_point(
     assert features_of(Block("e1", 1, "b1", full.up_ms, full.at_ms, without_drop)).filter_index is None
 
 
+@pytest.mark.parametrize("has_handpiece", [True, False])
+def test_filter_index_is_that_of_the_filter_though_the_inlet_gauge_fails(has_handpiece: bool) -> None:
+    block = Bench().run("off", 12).run("open", 10).treat(12).block()
+    channels = dict(block.channels)
+    for name in ("vacuum_inlet_kpa",) if has_handpiece else ("vacuum_inlet_kpa", "vacuum_handpiece_kpa"):
+        channels[name] = np.where(np.arange(len(block.at_ms)) < 300, channels[name], np.nan)
+    found = features_of(Block("e1", 1, "b1", block.up_ms, block.at_ms, channels))
+    assert found.filter_index == pytest.approx(1.0, abs=0.05)
+
+
 def test_a_filter_that_loads_within_the_session_shows_its_slope() -> None:
     bench = Bench().run("off", 12)
     for load in (0.0, 1.0, 2.0, 3.0, 4.0):
