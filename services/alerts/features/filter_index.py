@@ -77,7 +77,7 @@ def take(
 
 
 def vacuum_behind(block: Block, dp_kpa: Floats) -> Floats:
-    """Vacuum behind the filter, kPa, shape (n,): at the pump inlet, else by the handpiece's, to which the hose adds little.
+    """Vacuum behind the filter, kPa, shape (n,): at the pump inlet, else by the handpiece, to which a hose adds little.
 
     0 on a rig, which has no such sensor; NaN where a machine's sensors are missing.
     """

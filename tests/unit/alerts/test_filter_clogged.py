@@ -141,7 +141,8 @@ def test_drop_in_contact_is_judged_like_the_drop_with_open_tip() -> None:
 
 def test_drop_in_contact_is_judged_by_the_handpiece_while_the_inlet_gauge_fails_and_not_at_all_without() -> None:
     values = {"filter_dp_kpa": 3.43, "flow_lpm": 13.0, "ambient_kpa": 101.3, "vacuum_handpiece_kpa": 36.5}
-    channels = {key: _filled(2, value) for key, value in values.items()} | {"vacuum_inlet_kpa": np.array([40.4, np.nan])}
+    channels = {key: _filled(2, value) for key, value in values.items()}
+    channels["vacuum_inlet_kpa"] = np.array([40.4, np.nan])
     known, missing = find_ratios(Block("e", 1, "b", 0, np.array([0, 100]), channels), LIMITS, has_flow=True)[1]
     assert missing == pytest.approx(known, rel=0.03)
     channels["vacuum_handpiece_kpa"] = _filled(2, np.nan)

@@ -58,7 +58,9 @@ class Patient:
             contact_s=300,
             strokes=100,
             contacts=[
-                ContactFeatures(row.setpoint_kpa, 50, 150.0, {row.channel: row.measured}, None, None, self.crystal_g_per_s)
+                ContactFeatures(
+                    row.setpoint_kpa, 50, 150.0, {row.channel: row.measured}, crystal_g_per_s=self.crystal_g_per_s
+                )
                 for row in rows
                 if (row.state, row.channel) == ("contact", "vacuum_inlet_kpa")
             ],
