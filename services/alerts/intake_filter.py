@@ -70,8 +70,12 @@ class State(msgspec.Struct, omit_defaults=True):
     held: int = 0
 
 
-def take_samples(state: State, block: Block, context: Context) -> Findings:
-    """Take in one entry's samples; changes ``state``."""
+def take_samples(state: State, block: Block, context: Context, *, is_explained: bool = False) -> Findings:
+    """Take in one entry's samples; changes ``state``.
+
+    Args:
+        is_explained: something else holds the air back: what that has left is told after the first session without it.
+    """
     found, is_rig = Findings(), _is_rig(context)
     library = context.library if is_rig else None  # a treatment machine's filter is forecast by its sessions
     usage = Usage(pace=state.sessions.pace)
@@ -85,7 +89,7 @@ def take_samples(state: State, block: Block, context: Context) -> Findings:
         found.lives += _ended(state, curve, OBSERVED)
     if is_rig:
         _note_time(state, int(block.at_ms[0]), int(block.at_ms[-1]))
-    if not _is_wettable(context):
+    if not (_is_wettable(context) or is_explained):
         for each in changes:
             found.observations += _tell_samples(state, each, is_rig=is_rig)
     return found

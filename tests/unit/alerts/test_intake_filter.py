@@ -56,7 +56,9 @@ def session(
     return take_session(state, features, normalised, context, Origin("e", number), is_explained=is_explained)
 
 
-def samples(state: State, ratio: float, first: int, count: int = 200, context: Context = M1) -> list[Observation]:
+def samples(
+    state: State, ratio: float, first: int, count: int = 200, context: Context = M1, *, is_explained: bool = False
+) -> list[Observation]:
     """That many seconds of pumping with the filter at this share of its limit."""
     at_ms = START_MS + 1000 * np.arange(first, first + count)
     channels = {
@@ -64,7 +66,8 @@ def samples(state: State, ratio: float, first: int, count: int = 200, context: C
         "flow_lpm": np.full(count, 30.0),
         "pump_on": np.ones(count),
     }
-    return take_samples(state, Block("e", first + 1, "b", 1000 * first, at_ms, channels), context).observations
+    block = Block("e", first + 1, "b", 1000 * first, at_ms, channels)
+    return take_samples(state, block, context, is_explained=is_explained).observations
 
 
 def severities(observations: list[Observation]) -> list[int | None]:
@@ -104,6 +107,14 @@ def test_seconds_a_little_above_the_limit_are_left_to_the_session() -> None:
     state = State()
     assert [each for each in samples(state, 1.03, 0) if each.severity] == []
     assert severities(session(state, 20.4, 1).observations) == [3]
+
+
+def test_a_limit_reached_behind_a_full_canister_is_told_once_that_is_emptied() -> None:
+    state = State()
+    session(state, 4.0, 0)
+    assert samples(state, 1.2, 0, is_explained=True) == []
+    assert session(state, 24.0, 1, is_explained=True).observations == []
+    assert severities(session(state, 24.0, 2).observations) == [3]
 
 
 def test_gauge_at_its_rail_is_no_clog_and_is_forgotten_when_it_is_told() -> None:
