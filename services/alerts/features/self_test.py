@@ -30,6 +30,8 @@ CLOSED_FACTOR = 1.5
 """The tip was closed at the stop if the vacuum was above both: this, and this times that of the open tip."""
 START_MS = 1_000
 LEAK_FROM_MS, LEAK_TO_MS = 300, 3_300
+LEAK_FASTEST_KPA_S = 50.0
+"""A hole of 2 mm lets the vacuum fall by 30; what is faster is a cap taken off, or a signal that dropped out."""
 
 
 class State(msgspec.Struct):
@@ -83,7 +85,7 @@ def take(state: State, block: Block, up_ms: NDArray[np.int64], on: NDArray[np.bo
             if state.recent:
                 _stop(state, up)
             if state.stopped_up_ms is not None:
-                _leak(state, up - state.stopped_up_ms, value)
+                _leak(state, up, value, up - state.stopped_up_ms)
         state.last = (up, value)
 
 
@@ -157,11 +159,17 @@ def _pump_down(crossed: dict[str, float], open_kpa: float) -> tuple[float, float
     return None
 
 
-def _leak(state: State, since_ms: int, value: float) -> None:
-    if LEAK_FROM_MS <= since_ms <= LEAK_TO_MS:
-        t = since_ms / 1000
-        new = (1.0, t, t * t, value, t * value)
-        state.leak = [total + part for total, part in zip(state.leak, new, strict=True)]
+def _leak(state: State, up: int, value: float, since_ms: int) -> None:
+    if not LEAK_FROM_MS <= since_ms <= LEAK_TO_MS:
+        return
+    assert state.last is not None
+    before_up, before = state.last
+    if abs(value - before) > LEAK_FASTEST_KPA_S * (up - before_up) / 1000:
+        state.stopped_up_ms, state.leak = None, [0.0] * 5
+        return
+    t = since_ms / 1000
+    new = (1.0, t, t * t, value, t * value)
+    state.leak = [total + part for total, part in zip(state.leak, new, strict=True)]
 
 
 def _mean(rows: list[list[float | None]]) -> Means:

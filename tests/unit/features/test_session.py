@@ -202,6 +202,16 @@ def test_a_self_test_gives_plateau_pump_down_and_leak() -> None:
     assert features_of(block, "self_test", begins=1, edges=(155, 160, 190, 230)) == found
 
 
+@pytest.mark.parametrize("lasts", [2, 50])
+def test_a_signal_that_drops_out_or_a_cap_taken_off_is_no_leak(lasts: int) -> None:
+    block = self_test(rise_kpa_s=20, limit_kpa=78, plateau_s=4, leak_kpa_s=0.7)
+    stop = len(block.at_ms) - 50
+    block.channels["vacuum_inlet_kpa"][stop + 20 : stop + 20 + lasts] = 0.0
+    found = features_of(block, "self_test", begins=1).capped
+    assert found is not None
+    assert (found.plateau, found.leak_down_kpa_s) == (True, None)
+
+
 def test_a_self_test_stopped_at_its_limit_has_no_plateau() -> None:
     found = features_of(self_test(20, 80, 0, 0.0), "self_test", begins=1)
     assert found.capped is not None
