@@ -104,18 +104,21 @@ def impossible(frames: Frames) -> Flags:
     ceiling = np.fmin(of("ambient_kpa") + 2.0, 104.0)
     pumping = frames.is_pumping
     works = pumping & ((flow > FLOWING_LPM) | (inlet > SUCKING_KPA) | (handpiece > SUCKING_KPA))
-    result[ROW["vacuum_inlet_kpa"]] = (
-        (inlet > ceiling) | (inlet < -1.5) | (pumping & (flow > 2 * FLOWING_LPM) & (inlet < 0.3))
+    is_inlet_alive, is_alive = (
+        frames.deviation[ROW[name]] > NOISE[name] / 2 for name in ("vacuum_inlet_kpa", "vacuum_handpiece_kpa")
     )
-    is_alive = frames.deviation[ROW["vacuum_handpiece_kpa"]] > NOISE["vacuum_handpiece_kpa"] / 2
     # one that ripples took its zero while a leak still held some vacuum; at its rail it would stand
+    result[ROW["vacuum_inlet_kpa"]] = (
+        (inlet > ceiling)
+        | ((inlet < -1.5) & ~is_inlet_alive)
+        | (pumping & (flow > 2 * FLOWING_LPM) & (inlet < 0.3) & ~is_inlet_alive)
+    )
     result[ROW["vacuum_handpiece_kpa"]] = (handpiece > ceiling) | ((handpiece < -1.5) & ~is_alive)
     current = of("motor_current_a")
     result[ROW["motor_current_a"]] = (works & (current < RUNNING_A)) | (current > MAX_CURRENT_A)
     result[ROW["mains_v"]] = works & (of("mains_v") < DEAD_MAINS_V)
     result[ROW["flow_lpm"]] = (flow > MAX_FLOW_LPM) | (flow < -3.5)
     dp = of("filter_dp_kpa")
-    is_inlet_alive = frames.deviation[ROW["vacuum_inlet_kpa"]] > NOISE["vacuum_inlet_kpa"] / 2
     result[ROW["filter_dp_kpa"]] = (dp < -0.9) | (pumping & (dp > inlet + 1.5) & is_inlet_alive)
     room, pump = of("ambient_temp_c"), of("pump_temp_c")
     result[ROW["ambient_temp_c"]] = (room < ROOM_C[0]) | (room > ROOM_C[1])

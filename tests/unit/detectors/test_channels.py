@@ -119,11 +119,12 @@ def test_gauge_that_zeroes_itself_on_a_wet_filter_has_not_drifted(drop_kpa: floa
     assert [each.fault for each in watch(*signals)] == faults
 
 
-def test_gauge_that_took_its_zero_under_some_vacuum_is_not_at_its_rail() -> None:
+@pytest.mark.parametrize("channel", ["vacuum_handpiece_kpa", "vacuum_inlet_kpa"])
+def test_gauge_that_took_its_zero_under_some_vacuum_is_not_at_its_rail(channel: str) -> None:
     signal = treatment(200, off_s=60)
-    signal.put("vacuum_handpiece_kpa", signal.values["vacuum_handpiece_kpa"][: signal.at(30)] - 1.7, 0, 30)
+    signal.put(channel, signal.values[channel][: signal.at(30)] - 1.7, 0, 30)
     assert "sensor_rail" not in {each.fault for each in watch(signal)}
-    signal.put("vacuum_handpiece_kpa", -2.0, 80)
+    signal.put(channel, -2.0, 80)
     assert "sensor_rail" in {each.fault for each in watch(signal)}
 
 
