@@ -61,13 +61,13 @@ def feed(usual: Usual, features: SessionFeatures) -> Feed | None:
     if not rates or vacuum_kpa is None:
         return None
     rate, draw = rates[0], usual.draw  # one for the whole session
-    if draw.sessions < SESSIONS and rate > 5 * NOTHING_DRAWN:
+    is_new = draw.sessions < SESSIONS
+    if is_new:
         draw.learn(rate, vacuum_kpa)
-    if draw.sessions == 0:
-        return None
-    expected = draw.per_kpa * vacuum_kpa + NOTHING_DRAWN
-    own = FEED_ERROR if draw.sessions >= SESSIONS else FEED_TYPE_ERROR
-    error = float(np.hypot(np.hypot(own, draw.away(vacuum_kpa)), WEIGHING_ERROR_G / features.contact_s / expected))
+    expected = max(draw.per_kpa * vacuum_kpa, 0.0) + NOTHING_DRAWN
+    weighing = WEIGHING_ERROR_G / features.contact_s * float(np.sqrt(1 + 1 / draw.sessions)) / expected
+    own = FEED_TYPE_ERROR if is_new else FEED_ERROR
+    error = float(np.hypot(np.hypot(own, draw.away(vacuum_kpa)), weighing))
     return Feed(float(np.log((max(rate, 0.0) + NOTHING_DRAWN) / expected)), error)
 
 
