@@ -20,8 +20,8 @@ from services.alerts.context import Context
 from services.alerts.detectors import consumables, intake
 from services.alerts.diagnosis import crystals, evidence, fit, signatures, verdict
 from services.alerts.diagnosis.evidence import Evidence
-from services.alerts.diagnosis.fit import Fit, Floats
-from services.alerts.diagnosis.signatures import HEALTHY, LOADS, MILD, Signatures
+from services.alerts.diagnosis.fit import Fit
+from services.alerts.diagnosis.signatures import HEALTHY, LOADS, MILD, Floats, Signatures
 from services.alerts.diagnosis.verdict import Standing, Verdict
 from services.alerts.features.types import SessionFeatures
 from services.alerts.limits import MAIN

@@ -7,8 +7,7 @@ treatments would wash out what the morning's self-test showed. All logarithms ar
 import msgspec
 import numpy as np
 
-from services.alerts.diagnosis.fit import Floats
-from services.alerts.diagnosis.signatures import HEALTHY, Signatures
+from services.alerts.diagnosis.signatures import HEALTHY, Floats, Signatures
 
 KEPT_TREATMENT, KEPT_TEST = 0.65, 0.5
 """Share of the evidence that outlives the next session of its kind."""

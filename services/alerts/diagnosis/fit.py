@@ -3,15 +3,14 @@
 Nuisances: load of the intake filter, seal of the tip, opening of the regulator. Nothing is remembered here.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dermafleet.physics import gas
-from services.alerts.baselines import Normalised, Residual
-from services.alerts.diagnosis import signatures
+from services.alerts.baselines import Normalised
+from services.alerts.diagnosis import capped, signatures
+from services.alerts.diagnosis.rows import MODEL_ERROR, SCALE_ERROR, Rows, group, set_point, whitening_of
 from services.alerts.diagnosis.signatures import (
     AMBIENT_KPA,
     BLEED,
@@ -20,42 +19,19 @@ from services.alerts.diagnosis.signatures import (
     FLOORS,
     GAPS,
     LOADS,
-    PUMP_DOWN_KPA,
     SETPOINTS,
     USUAL_GAP,
     VACUA,
+    Floats,
     Signatures,
 )
-from services.alerts.features.expected import LATE_RISE, PUMP_DOWN
 
-Floats = NDArray[np.float64]
-
-SCALE_ERROR = 0.10
-"""A machine is up to 15% unlike its type, and so is the size of whatever a fault does to it: one standard deviation."""
-MODEL_ERROR: Mapping[str, float] = {
-    "vacuum_inlet_kpa": 0.02,
-    "filter_dp_kpa": 0.03,
-    "flow_lpm": 0.02,
-    "motor_current_a": 0.01,
-    "exhaust_dp_kpa": 0.05,
-    "vacuum_handpiece_kpa": 0.02,
-    "pump_down_s": 0.03,
-    LATE_RISE: 0.05,
-    "leak_down_kpa_s": 0.15,
-    BLEED: 0.03,
-    FEED: 0.35,
-}
-"""Where a real machine leaves the model though nothing is wrong: of the logarithm; of `BLEED` a share of the flow."""
-SETPOINT_ERROR_KPA, SETPOINT_RANGE_KPA = 2.0, 10.0
-"""How far the regulator may be from its set point: read back; not read back."""
-SETPOINT_TEST_KPA, SETPOINT_NEW_KPA = 1.0, 3.0
-"""The same in a self-test, at the mark of the dial: of a machine whose tests are learned, and before."""
+SETPOINT_RANGE_KPA = 10.0
+"""How far the regulator may be from its usual set point, where that is not read back."""
 SETPOINTS_SET_KPA = (13.0, 46.0)
 """What operators set, where it is not read back."""
 SETPOINT_SPREAD_KPA, SETPOINT_PENALTY = 6.0, 2.0
 """Of set points over a machine's sessions, and the most deviations held against an explanation."""
-NEAREST_PLATEAU = 0.97
-"""Share of its plateau above which a vacuum is reached at no time in particular."""
 QUIET = 0.25
 """Share of the usual noise that counts as none."""
 NOISE_STEEPEST = 2.5
@@ -100,19 +76,6 @@ class Fit:
     is_test: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Residuals of one state by channel, with their covariance in the same order."""
-
-    names: tuple[str, ...]
-    residual: Floats
-    covariance: Floats
-    setpoint_kpa: float | None
-    nominal: Floats
-    healthy: Floats
-    is_learned: bool
-
-
 def compare(
     table: Signatures,
     normalised: Normalised,
@@ -126,7 +89,7 @@ def compare(
     Args:
         pump_down_to_kpa: vacuum to which the pump-down of a self-test was timed.
     """
-    groups = _group(normalised.residuals)
+    groups = group(normalised.residuals)
     chi2 = np.zeros((len(table.levels), len(LOADS)))
     quantities = 0
     contacts = [rows for state, rows in groups if state == "contact" and "vacuum_inlet_kpa" in rows.names]
@@ -139,7 +102,7 @@ def compare(
         if state == "open":
             chi2 += _open(table, rows)
         elif state == "capped":
-            chi2 += _capped(table, rows, normalised.ambient_kpa, pump_down_to_kpa)[:, None]
+            chi2 += capped.compare(table, rows, normalised.ambient_kpa, pump_down_to_kpa)[:, None]
             is_test = True
         else:
             continue
@@ -147,103 +110,16 @@ def compare(
     return Fit(chi2, quantities, is_test) if quantities else None
 
 
-def _group(residuals: Sequence[Residual]) -> list[tuple[str, _Rows]]:
-    """Residuals by state and set point, only those the tables know."""
-    known = {"open": signatures.OPEN, "contact": signatures.OPEN, "capped": signatures.CAPPED}
-    members: dict[tuple[str, float | None], list[Residual]] = {}
-    for each in residuals:
-        if each.channel in (PUMP_DOWN, LATE_RISE) and not each.is_learned:
-            continue  # a machine's volume and maximum decide them: far from the type's, and not in proportion
-        if each.channel in known.get(each.state, ()) and np.isfinite(each.residual):
-            members.setdefault((each.state, each.setpoint_kpa), []).append(each)
-    dust = [row.residual for rows in members.values() for row in rows if row.channel == "filter_dp_kpa"]
-    load = float(np.median(dust)) if dust else 0.0
-    return [(state, _rows(rows, setpoint, load)) for (state, setpoint), rows in members.items()]
-
-
-def _rows(rows: list[Residual], setpoint_kpa: float | None, load: float) -> _Rows:
-    """One state's residuals; what all pressure drops share is dust on the filter, no deviation from the type."""
-    residual = np.array([each.residual for each in rows])
-    shared = np.array([each.shared for each in rows], dtype=np.float64).reshape(len(rows), -1)
-    model = np.array([MODEL_ERROR[each.channel] for each in rows])
-    error = np.array([each.error for each in rows])
-    shift = residual - np.array([load if each.channel == "filter_dp_kpa" else 0.0 for each in rows])
-    own = np.square(error) + np.square(model) + np.square(SCALE_ERROR * shift)
-    covariance = np.diag(own) + shared @ shared.T
-    return _Rows(
-        tuple(each.channel for each in rows),
-        residual,
-        covariance,
-        setpoint_kpa,
-        np.array([each.nominal for each in rows]),
-        np.array([each.healthy for each in rows]),
-        any(each.is_learned for each in rows if each.channel in (PUMP_DOWN, LATE_RISE)),
-    )
-
-
-def _whitening(covariance: Floats) -> Floats:
-    """Matrix that turns residuals of this covariance into independent ones of unit variance."""
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)).T)
-
-
-def _set_point(rows: _Rows, table: Floats, blind_kpa: float) -> tuple[Floats, Floats]:
-    """A table at the rows' set point, and its slope per kPa times how far the regulator may be from there.
-
-    Args:
-        blind_kpa: how far, where the set point is not read back.
-    """
-    setpoint = 40.0 if rows.setpoint_kpa is None else rows.setpoint_kpa
-    spread = blind_kpa if rows.setpoint_kpa is None else SETPOINT_ERROR_KPA
-    i = int(np.clip(np.searchsorted(SETPOINTS, setpoint) - 1, 0, len(SETPOINTS) - 2))
-    width = SETPOINTS[i + 1] - SETPOINTS[i]
-    share = float(np.clip((setpoint - SETPOINTS[i]) / width, -0.5, 1.5))
-    step = table[i + 1] - table[i]
-    return table[i] + share * step, spread / width * step
-
-
-def _open(table: Signatures, rows: _Rows) -> Floats:
+def _open(table: Signatures, rows: Rows) -> Floats:
     columns = [signatures.OPEN.index(name) for name in rows.names]
-    at, slope = _set_point(rows, table.open[..., columns], SETPOINT_RANGE_KPA)
+    at, slope = set_point(rows, table.open[..., columns], SETPOINT_RANGE_KPA)
     moved = slope[0, CLEAN]
-    whitening = _whitening(rows.covariance + np.outer(moved, moved))
+    whitening = whitening_of(rows.covariance + np.outer(moved, moved))
     off = (at - (at[0, CLEAN] + rows.residual)) @ whitening
     return np.asarray(np.square(off).sum(axis=-1))
 
 
-def _capped(table: Signatures, rows: _Rows, ambient_kpa: float, pump_down_to_kpa: float) -> Floats:
-    """Tip capped, shape (H,); the time to a vacuum depends on its share of the ambient pressure."""
-    columns = [signatures.CAPPED.index(name) for name in rows.names]
-    blind_kpa = SETPOINT_TEST_KPA if rows.is_learned else SETPOINT_NEW_KPA
-    at, slope = _set_point(rows, table.capped[..., columns], blind_kpa)
-    weight = np.ones_like(at)
-    if PUMP_DOWN in rows.names:
-        target = pump_down_to_kpa * AMBIENT_KPA / ambient_kpa
-        column = rows.names.index(PUMP_DOWN)
-        at[:, column], slope[:, column] = _set_point(rows, _down_to(table, target), blind_kpa)
-        if "vacuum_inlet_kpa" in rows.names:
-            weight[:, column] = _certainty(rows, at, target)
-    whitening = _whitening(rows.covariance + np.outer(slope[0], slope[0]))
-    off = (weight * (at - (at[0] + rows.residual))) @ whitening
-    return np.asarray(np.square(off).sum(axis=-1))
-
-
-def _down_to(table: Signatures, target_kpa: float) -> Floats:
-    """Logarithm of the time to a vacuum, (S, H); between the vacua of the table by its speed, which ends at 0."""
-    place = float(np.interp(target_kpa, PUMP_DOWN_KPA, np.arange(len(PUMP_DOWN_KPA))))
-    i = min(int(place), len(PUMP_DOWN_KPA) - 2)
-    low, high = np.exp(-table.pump_down[..., i : i + 2]).T
-    return np.asarray(-np.log(low + (place - i) * (high - low)).T)
-
-
-def _certainty(rows: _Rows, at: Floats, target_kpa: float) -> Floats:
-    """Weight of a pump-down for each node, (H,): near a plateau it hangs on that, known like the size of its fault."""
-    inlet, column = rows.names.index("vacuum_inlet_kpa"), rows.names.index(PUMP_DOWN)
-    share = np.clip(target_kpa / (np.exp(at[:, inlet]) - FLOORS["vacuum_inlet_kpa"]), 0.05, NEAREST_PLATEAU)
-    unsure = share / (1 - share) / np.log1p(-share) * SCALE_ERROR * (at[:, inlet] - at[0, inlet])
-    return np.asarray(1 / np.sqrt(1 + np.square(unsure) / rows.covariance[column, column]))
-
-
-def _contact(table: Signatures, rows: _Rows, ambient_kpa: float, feed: Feed | None, noise: Noise | None) -> Floats:
+def _contact(table: Signatures, rows: Rows, ambient_kpa: float, feed: Feed | None, noise: Noise | None) -> Floats:
     """Contact at the measured vacuum, with the best seal for each node and load, shape (H, K)."""
     point = _point(table, rows, ambient_kpa)
     names = (BLEED, *(name for name in rows.names if name != "vacuum_inlet_kpa"))
@@ -254,7 +130,7 @@ def _contact(table: Signatures, rows: _Rows, ambient_kpa: float, feed: Feed | No
     slope = point.slope[columns]
     slope[0] = _excess_slope(table, rows, point)
     covariance = _at_vacuum_covariance(rows, slope, off.shape[-1])
-    off = off @ _whitening(covariance)
+    off = off @ whitening_of(covariance)
     extra = [np.broadcast_to(_GAP_COLUMN, off.shape[:-1])]
     if rows.setpoint_kpa is None:
         extra.append(_unusual(table, point))
@@ -284,7 +160,7 @@ class _Point:
     slope: Floats
 
 
-def _point(table: Signatures, rows: _Rows, ambient_kpa: float) -> _Point:
+def _point(table: Signatures, rows: Rows, ambient_kpa: float) -> _Point:
     inlet = rows.names.index("vacuum_inlet_kpa")
     floor, nominal = FLOORS["vacuum_inlet_kpa"], float(rows.nominal[inlet])
     if rows.setpoint_kpa is None:  # what is normal for this machine is then mostly how its operators set it
@@ -305,11 +181,11 @@ def _lerp(table: Floats, vacuum: float) -> Floats:
     return np.asarray(table[i] + (place - i) * (table[i + 1] - table[i]))
 
 
-def _others(rows: _Rows) -> list[int]:
+def _others(rows: Rows) -> list[int]:
     return [i for i, name in enumerate(rows.names) if name != "vacuum_inlet_kpa"]
 
 
-def _excess(table: Signatures, rows: _Rows, point: _Point) -> Floats:
+def _excess(table: Signatures, rows: Rows, point: _Point) -> Floats:
     """What the regulator must let in beyond that of its set point, as a share of the pump's flow, (H, K, G)."""
     low, high = _let_in(table, rows, point, point.vacuum)
     opening = table.opening[:, None, None]
@@ -345,7 +221,7 @@ def _unusual(table: Signatures, point: _Point) -> Floats:
     return np.asarray(np.clip((point.here[..., 0] - opening * middle) / spread, -SETPOINT_PENALTY, SETPOINT_PENALTY))
 
 
-def _excess_slope(table: Signatures, rows: _Rows, point: _Point) -> float:
+def _excess_slope(table: Signatures, rows: Rows, point: _Point) -> float:
     """Change of a healthy machine's excess per logarithm of vacuum: an error of the vacuum looks like one."""
     step = 0.02
     (low, _), (high, _) = (_let_in(table, rows, point, point.vacuum + each) for each in (-step, step))
@@ -353,7 +229,7 @@ def _excess_slope(table: Signatures, rows: _Rows, point: _Point) -> float:
     return float((point.slope[0] - dial) / _pump_flow(table, point.vacuum))
 
 
-def _let_in(table: Signatures, rows: _Rows, point: _Point, vacuum: float) -> tuple[float, float]:
+def _let_in(table: Signatures, rows: Rows, point: _Point, vacuum: float) -> tuple[float, float]:
     """What the regulator lets in at a vacuum, L/min: at its set point, or at the ends of what operators set."""
     choked = _choking(vacuum)
     if rows.setpoint_kpa is None:
@@ -372,7 +248,7 @@ def _choking(vacuum: float) -> float:
     return float(np.sqrt(gas.discharge(max(vacuum, 1e-3)) / gas.discharge(gas.CHOKED_FALL)))
 
 
-def _at_vacuum_covariance(rows: _Rows, slope: Floats, size: int) -> Floats:
+def _at_vacuum_covariance(rows: Rows, slope: Floats, size: int) -> Floats:
     """Covariance of the differences at the measured vacuum: its own error moves the place in the table."""
     inlet = rows.names.index("vacuum_inlet_kpa")
     change = np.zeros((size, len(rows.names)))

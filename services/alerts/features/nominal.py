@@ -109,7 +109,7 @@ _SIZE_UNIT = "mm"
 _SETPOINTS = np.arange(4.0, 70.5, 0.5)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _bleeds(machine: Machine) -> Floats:
     """Openings at `_SETPOINTS`, m2."""
     return steady.bleed_for_contact(machine, _SETPOINTS)

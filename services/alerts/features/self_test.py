@@ -14,10 +14,10 @@ from services.alerts.features import signals
 from services.alerts.features.types import CappedFeatures, Means
 from services.alerts.observation import Block
 
-LOW_KPA = (5.0, 20.0)
+LOW_KPA = 15.0
 HIGH_KPA = (60.0, 40.0)
-"""Pump-down is timed from the first of the low levels above the open tip's vacuum to the first of the high ones that
-was crossed: behind a clogged filter the open tip has more than 5 kPa, which are crossed long before the cap is on."""
+"""Pump-down is timed from the low level to the first of the high ones that was crossed. A clogged filter brings an open
+tip to 10 kPa: what begins below that begins when the pump starts, not when the tip is capped."""
 LATE_SHARES = (0.5, 0.7)
 """Of the ambient pressure, between which the late rise is timed. A healthy machine's maximum at the mark of the dial is
 0.77: the rise slows down before it, and does not where the regulator lets nothing in."""
@@ -112,10 +112,10 @@ def _cross(state: State, up: int, value: float, ambient_kpa: float) -> None:
         if value >= level and str(share) not in state.late:  # the ambient pressure, and so the level, moves a little
             passed = min(max((level - before) / (value - before), 0.0), 1.0) if value > before else 1.0
             state.late[str(share)] = before_up + (up - before_up) * passed
-    for level in (*LOW_KPA, *HIGH_KPA):
-        if before < level <= value and (level in LOW_KPA or str(level) not in state.crossed):
+    for level in (LOW_KPA, *HIGH_KPA):
+        if before < level <= value and (level == LOW_KPA or str(level) not in state.crossed):
             state.crossed[str(level)] = before_up + (up - before_up) * (level - before) / (value - before)
-        elif value < level <= before and level == LOW_KPA[0]:
+        elif value < level <= before and level == LOW_KPA:
             state.crossed, state.late = {}, {}
 
 
@@ -135,27 +135,29 @@ def _stop(state: State, up: int) -> None:
     last = _mean([row for at, row in recent if end - at < PLATEAU_MS])
     before = _mean([row for at, row in recent if PLATEAU_MS <= end - at < 2 * PLATEAU_MS])
     vacuum = last.get("vacuum_inlet_kpa", 0.0)
-    if vacuum < max(CLOSED_KPA, CLOSED_FACTOR * (state.lowest_kpa or 0.0)):
+    opened = CLOSED_FACTOR * (state.lowest_kpa or 0.0)
+    if vacuum < max(CLOSED_KPA, opened):
         return
     rise = vacuum - before.get("vacuum_inlet_kpa", 0.0)
-    pump_down = _pump_down(state.crossed, state.lowest_kpa or 0.0)
+    pump_down = _pump_down(state.crossed) if opened <= LOW_KPA else None
     state.stopped_up_ms, state.leak = up, [0.0] * 5
     begin, end_up = (state.late.get(str(share)) for share in LATE_SHARES)
     late_s = (end_up - begin) / 1000 if begin is not None and end_up is not None and end_up > begin else None
     state.found = CappedFeatures(plateau=rise < PLATEAU_RISE_KPA, mean=last, is_self_test=True, late_rise_s=late_s)
     if pump_down is not None:
-        seconds, from_kpa, to_kpa = pump_down
+        seconds, to_kpa = pump_down
         state.found = msgspec.structs.replace(
-            state.found, pump_down_s=seconds, pump_down_from_kpa=from_kpa, pump_down_to_kpa=to_kpa
+            state.found, pump_down_s=seconds, pump_down_from_kpa=LOW_KPA, pump_down_to_kpa=to_kpa
         )
 
 
-def _pump_down(crossed: dict[str, float], open_kpa: float) -> tuple[float, float, float] | None:
+def _pump_down(crossed: dict[str, float]) -> tuple[float, float] | None:
+    """Seconds, and the vacuum to which they lasted."""
+    begin = crossed.get(str(LOW_KPA))
     for high in HIGH_KPA:
-        for low in [each for each in LOW_KPA if each > open_kpa]:
-            begin, end = crossed.get(str(low)), crossed.get(str(high))
-            if begin is not None and end is not None and end > begin:
-                return (end - begin) / 1000, low, high
+        end = crossed.get(str(high))
+        if begin is not None and end is not None and end > begin:
+            return (end - begin) / 1000, high
     return None
 
 

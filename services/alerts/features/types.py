@@ -84,7 +84,7 @@ class CappedFeatures(msgspec.Struct, frozen=True):
     pump_down_to_kpa: float = 60.0
     leak_down_kpa_s: float | None = None
     leak_down_from_kpa: float | None = None
-    pump_down_from_kpa: float = 5.0
+    pump_down_from_kpa: float = 15.0
     is_self_test: bool = False
     late_rise_s: float | None = None
 

@@ -8,9 +8,9 @@ from services.alerts.diagnosis import fit, signatures
 from services.alerts.features.expected import LATE_RISE, PUMP_DOWN, SHARED
 
 
-def capped(channel: str, measured: float, nominal: float, *, is_learned: bool) -> Residual:
-    residual = float(np.log(measured / nominal))
-    return Residual("capped", channel, 40.0, measured, nominal, 0.0, residual, 0.03, (0.0,) * len(SHARED), is_learned)
+def capped(channel: str, measured: float, nominal: float, *, is_learned: bool, healthy: float = 0.0) -> Residual:
+    off, shared = float(np.log(measured / nominal)) - healthy, (0.0,) * len(SHARED)
+    return Residual("capped", channel, 40.0, measured, nominal, healthy, off, 0.03, shared, is_learned)
 
 
 def compared(*residuals: Residual) -> fit.Fit:
@@ -40,3 +40,10 @@ def test_time_of_a_self_test_speaks_only_against_the_machine_s_own(channel: str)
     assert np.array_equal(compared(PLATEAU, fast).chi2, compared(PLATEAU).chi2)
     own = capped(channel, 2.0, 4.0, is_learned=True)
     assert not np.array_equal(compared(PLATEAU, own).chi2, compared(PLATEAU).chi2)
+
+
+def test_a_regulator_that_shuts_changes_little_where_it_was_hardly_open() -> None:
+    shut = signatures.compute("crystal").faults.index("regulator_shut") + 4
+    usual = compared(PLATEAU).chi2[shut].min()
+    own_maximum = capped("vacuum_inlet_kpa", 92.0, 78.6, is_learned=True, healthy=float(np.log(92.0 / 78.6)))
+    assert compared(own_maximum).chi2[shut].min() < 0.1 * usual
