@@ -48,7 +48,7 @@ class State(msgspec.Struct):
     Attributes:
         tick: the one that is not over; None = none yet.
         boot, up_ms, was_on: of the last sample.
-        has_flow: a flow was measured once, so a sample without it is unusable.
+        has_flow, has_vacuum: it was measured once, so a sample without it is unusable.
     """
 
     tick: Tick | None = None
@@ -56,12 +56,14 @@ class State(msgspec.Struct):
     up_ms: int = 0
     was_on: bool = False
     has_flow: bool = False
+    has_vacuum: bool = False
 
 
 def take(state: State, block: Block, limits: Limits) -> Iterator[tuple[int, Tick]]:
     """Take in samples; changes ``state``. Gives the ticks that are over, each with the index of the sample after it."""
     state.has_flow = state.has_flow or bool(np.isfinite(block.channel("flow_lpm")).any())
-    is_on, ratios = find_ratios(block, limits, has_flow=state.has_flow)
+    state.has_vacuum = state.has_vacuum or bool(np.isfinite(vacuum_behind(block, block.channel("filter_dp_kpa"))).any())
+    is_on, ratios = find_ratios(block, limits, has_flow=state.has_flow, has_vacuum=state.has_vacuum)
     up_ms = block.up_ms + block.at_ms - block.at_ms[0]
     pumped = np.cumsum(_pumped_ms(state, block.boot, up_ms, is_on))
     running, number = np.cumsum(is_on), up_ms // TICK_MS
@@ -79,7 +81,7 @@ def take(state: State, block: Block, limits: Limits) -> Iterator[tuple[int, Tick
     state.boot, state.up_ms, state.was_on = block.boot, int(up_ms[-1]), bool(is_on[-1])
 
 
-def find_ratios(block: Block, limits: Limits, *, has_flow: bool) -> tuple[NDArray[np.bool_], Floats]:
+def find_ratios(block: Block, limits: Limits, *, has_flow: bool, has_vacuum: bool) -> tuple[NDArray[np.bool_], Floats]:
     """Whether the pump runs, and the ratio of each sample (1 = at the limit).
 
     Returns:
@@ -87,7 +89,7 @@ def find_ratios(block: Block, limits: Limits, *, has_flow: bool) -> tuple[NDArra
     """
     dp, flow, pump = block.channel("filter_dp_kpa"), block.channel("flow_lpm"), block.channel("pump_on")
     rated = limits.filter_flow_lpm
-    actual = flow * STANDARD_KPA / _mean_pressure(block, dp)
+    actual = flow * STANDARD_KPA / _mean_pressure(block, dp, has_vacuum=has_vacuum)
     is_flowing = flow > 0 if rated is None else actual >= MIN_FLOW * rated
     is_on = np.where(np.isnan(pump), is_flowing, pump >= 0.5)
     ratio = dp / (limits.filter_dp_kpa or math.nan)
@@ -97,12 +99,12 @@ def find_ratios(block: Block, limits: Limits, *, has_flow: bool) -> tuple[NDArra
     return is_on, ratio
 
 
-def _mean_pressure(block: Block, dp: Floats) -> Floats:
-    """Absolute pressure in the middle of the filter, kPa, shape (n,); standard on a rig, which does not measure it.
+def _mean_pressure(block: Block, dp: Floats, *, has_vacuum: bool) -> Floats:
+    """Absolute pressure in the middle of the filter, kPa, shape (n,); standard where no vacuum was ever measured.
 
-    NaN where the sensors of a machine that does are missing.
+    NaN where the gauges of a machine that has one are missing.
     """
-    if "vacuum_inlet_kpa" not in block.channels:
+    if not has_vacuum:
         return np.full(len(block.at_ms), STANDARD_KPA)
     ambient = np.nan_to_num(block.channel("ambient_kpa"), nan=STANDARD_KPA)
     return np.maximum(ambient - vacuum_behind(block, dp) + np.nan_to_num(dp) / 2, MIN_MEAN_KPA)

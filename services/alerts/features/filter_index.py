@@ -45,7 +45,13 @@ class State(msgspec.Struct):
 
 
 def take(
-    state: State, block: Block, counted: NDArray[np.int64], pump_ms: NDArray[np.int64], otherwise_kpa: float
+    state: State,
+    block: Block,
+    counted: NDArray[np.int64],
+    pump_ms: NDArray[np.int64],
+    otherwise_kpa: float,
+    *,
+    has_vacuum: bool = True,
 ) -> None:
     """Show samples; changes ``state``.
 
@@ -54,11 +60,14 @@ def take(
         counted: shape (n,), ms that each sample stands for; 0 where the pump is off.
         pump_ms: shape (n,), pumping time at each sample.
         otherwise_kpa: ambient pressure where it is not measured.
+        has_vacuum: False for a rig, which blows through its filter.
     """
     dp, flow = block.channels.get("filter_dp_kpa"), block.channels.get("flow_lpm")
     if dp is None or flow is None:
         return
-    pressure = signals.ambient(block, otherwise_kpa) - vacuum_behind(block, dp) + dp / 2
+    pressure = signals.ambient(block, otherwise_kpa) + dp / 2
+    if has_vacuum:
+        pressure -= vacuum_behind(block, dp)
     used = np.flatnonzero((counted > 0) & (flow > MIN_FLOW_LPM) & (pressure > MIN_PRESSURE_KPA))
     if not len(used):
         return
@@ -79,10 +88,8 @@ def take(
 def vacuum_behind(block: Block, dp_kpa: Floats) -> Floats:
     """Vacuum behind the filter, kPa, shape (n,): at the pump inlet, else by the handpiece, to which a hose adds little.
 
-    0 on a rig, which has no such sensor; NaN where a machine's sensors are missing.
+    NaN where neither was measured.
     """
-    if "vacuum_inlet_kpa" not in block.channels:
-        return np.zeros(len(block.at_ms))
     inlet = block.channel("vacuum_inlet_kpa")
     return np.where(np.isnan(inlet), block.channel("vacuum_handpiece_kpa") + dp_kpa, inlet)
 

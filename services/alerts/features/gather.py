@@ -84,7 +84,8 @@ def take_samples(
     lasted = np.minimum(np.maximum(pauses, 0), signals.MAX_PAUSE_MS)
     counted = np.where(on, lasted, 0)
     pump_ms = gathered.pump_ms + np.cumsum(counted)
-    filter_index.take(gathered.filter, block, counted, pump_ms, nominal.altitude_kpa(context.altitude_m))
+    usual_kpa, has_vacuum = nominal.altitude_kpa(context.altitude_m), context.limits.architecture != "bench"
+    filter_index.take(gathered.filter, block, counted, pump_ms, usual_kpa, has_vacuum=has_vacuum)
     gathered.pump_ms = int(pump_ms[-1])
     _take_over_vacuum(gathered, block, lasted, context.limits)
     for name in MASSES:

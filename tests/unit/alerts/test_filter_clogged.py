@@ -35,7 +35,7 @@ class Pump:
         *,
         flow: float | None = 30.0,
         pump: float | None = 1.0,
-        **more: float,
+        **more: float | None,
     ) -> list[Observation]:
         """Run for some time; returns what the detector told."""
         count, told = round(seconds * 1000 / self.period_ms), len(self.seen)
@@ -121,6 +121,12 @@ def test_open_alarm_stands_while_the_pump_is_off() -> None:
     assert not pump.feed(3600, 0.0, pump=0.0, flow=0.0)
 
 
+def test_filter_of_a_machine_without_vacuum_gauges_is_judged_at_standard_pressure() -> None:
+    pump = Pump()
+    pump.feed(600, 6.0, vacuum_inlet_kpa=None, vacuum_handpiece_kpa=None, ambient_kpa=None)
+    assert _severities(pump.seen)[-1] == 3
+
+
 def test_flow_far_below_the_rated_one_is_not_comparable() -> None:
     assert not Pump().feed(600, 7.0, flow=8.0)
 
@@ -134,7 +140,7 @@ def test_drop_in_contact_is_judged_like_the_drop_with_open_tip() -> None:
     for name, (dp, flow, vacuum) in blocks.items():
         channels = {"filter_dp_kpa": dp, "flow_lpm": flow, "vacuum_inlet_kpa": vacuum, "ambient_kpa": 101.3}
         block = Block("e", 1, "b", 0, np.array([0]), {key: _filled(1, value) for key, value in channels.items()})
-        ratios[name] = float(find_ratios(block, LIMITS, has_flow=True)[1][0])
+        ratios[name] = float(find_ratios(block, LIMITS, has_flow=True, has_vacuum=True)[1][0])
     assert ratios["open"] == pytest.approx(0.93, abs=0.05)
     assert ratios["contact"] == pytest.approx(ratios["open"], rel=0.1)
 
@@ -143,10 +149,14 @@ def test_drop_in_contact_is_judged_by_the_handpiece_while_the_inlet_gauge_fails_
     values = {"filter_dp_kpa": 3.43, "flow_lpm": 13.0, "ambient_kpa": 101.3, "vacuum_handpiece_kpa": 36.5}
     channels = {key: _filled(2, value) for key, value in values.items()}
     channels["vacuum_inlet_kpa"] = np.array([40.4, np.nan])
-    known, missing = find_ratios(Block("e", 1, "b", 0, np.array([0, 100]), channels), LIMITS, has_flow=True)[1]
+    known, missing = find_ratios(
+        Block("e", 1, "b", 0, np.array([0, 100]), channels), LIMITS, has_flow=True, has_vacuum=True
+    )[1]
     assert missing == pytest.approx(known, rel=0.03)
     channels["vacuum_handpiece_kpa"] = _filled(2, np.nan)
-    assert np.isnan(find_ratios(Block("e", 1, "b", 0, np.array([0, 100]), channels), LIMITS, has_flow=True)[1][1])
+    assert np.isnan(
+        find_ratios(Block("e", 1, "b", 0, np.array([0, 100]), channels), LIMITS, has_flow=True, has_vacuum=True)[1][1]
+    )
 
 
 def test_spikes_are_no_alarm() -> None:
