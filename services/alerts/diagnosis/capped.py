@@ -3,9 +3,9 @@
 import numpy as np
 
 from services.alerts.diagnosis import signatures
-from services.alerts.diagnosis.rows import SCALE_ERROR, USUAL_SETPOINT_KPA, Rows, set_point, whitening_of
+from services.alerts.diagnosis.rows import SCALE_ERROR, Rows, set_point, whitening_of
 from services.alerts.diagnosis.signatures import AMBIENT_KPA, FLOORS, PUMP_DOWN_KPA, SETPOINTS, Floats, Signatures
-from services.alerts.features.expected import PUMP_DOWN
+from services.alerts.features.expected import PUMP_DOWN, USUAL_SETPOINT_KPA
 
 SETPOINT_TEST_KPA, SETPOINT_NEW_KPA = 1.0, 3.0
 """How far the regulator may be from the mark of the dial, where that is not read back: of a machine whose tests are

@@ -8,7 +8,7 @@ import numpy as np
 from services.alerts.baselines import Residual
 from services.alerts.diagnosis import signatures
 from services.alerts.diagnosis.signatures import BLEED, FEED, SETPOINTS, Floats
-from services.alerts.features.expected import LATE_RISE, PUMP_DOWN
+from services.alerts.features.expected import LATE_RISE, PUMP_DOWN, USUAL_SETPOINT_KPA
 
 SCALE_ERROR = 0.10
 """A machine is up to 15% unlike its type, and so is the size of whatever a fault does to it: one standard deviation."""
@@ -28,8 +28,6 @@ MODEL_ERROR: Mapping[str, float] = {
 """Where a real machine leaves the model though nothing is wrong: of the logarithm; of `BLEED` a share of the flow."""
 SETPOINT_ERROR_KPA = 2.0
 """How far the regulator may be from a set point that is read back."""
-USUAL_SETPOINT_KPA = 40.0
-"""At the mark of the dial, where it is not read back."""
 
 
 @dataclass(frozen=True, slots=True)

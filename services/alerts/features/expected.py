@@ -81,6 +81,8 @@ SHARED: tuple[tuple[str, float], ...] = (
 surroundings, and count where they are not measured."""
 SURROUNDINGS = ("ambient_kpa", "mains_v")
 
+USUAL_SETPOINT_KPA = 40.0
+"""Of the design opening of the regulator; the mark of the dial at which self-tests are run."""
 SEAL_SPREAD = 0.015
 BLEED_SPREAD, BLEED_SPREAD_BLIND = 0.1, 0.4
 """Of the regulator's opening at a set point, measured or not."""
@@ -232,15 +234,16 @@ def _scattered(
 def _adjusted(machine: Machine, setpoint_kpa: float | None) -> list[float]:
     """Opening of the regulator, m2, of a machine that has one of `SHARED` more than the type.
 
-    The maker adjusts each dial to its machine: a pump 9 % weaker leaves the regulator a third less to let in.
+    The maker adjusts each dial to its machine: a pump 9 % weaker leaves the regulator a third less to let in. Where the
+    set point is not known, it is that of the design opening.
     """
+    mark = USUAL_SETPOINT_KPA if setpoint_kpa is None else setpoint_kpa
+    opening, usual = nominal.bleed_for(machine, setpoint_kpa), nominal.bleed_for(machine, mark)
+    design = {name: float(np.asarray(getattr(machine, name))) for name, _ in SHARED if name not in SURROUNDINGS}
     return [
-        nominal.bleed_for(
-            machine
-            if name in SURROUNDINGS
-            else machine.with_(**{name: float(np.asarray(getattr(machine, name))) * math.exp(spread)}),
-            setpoint_kpa,
-        )
+        opening * nominal.bleed_for(machine.with_(**{name: design[name] * math.exp(spread)}), mark) / usual
+        if name in design
+        else opening
         for name, spread in SHARED
     ]
 
