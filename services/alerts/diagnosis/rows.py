@@ -32,7 +32,11 @@ SETPOINT_ERROR_KPA = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Residuals of one state by channel, with their covariance in the same order."""
+    """Residuals of one state by channel, with their covariance in the same order.
+
+    Attributes:
+        learned: the channels of which this machine's own deviation is known.
+    """
 
     names: tuple[str, ...]
     residual: Floats
@@ -40,7 +44,7 @@ class Rows:
     setpoint_kpa: float | None
     nominal: Floats
     healthy: Floats
-    is_learned: bool
+    learned: frozenset[str]
 
 
 def group(residuals: Sequence[Residual]) -> list[tuple[str, Rows]]:
@@ -73,7 +77,7 @@ def _rows(rows: list[Residual], setpoint_kpa: float | None, load: float) -> Rows
         setpoint_kpa,
         np.array([each.nominal for each in rows]),
         np.array([each.healthy for each in rows]),
-        any(each.is_learned for each in rows if each.channel in (PUMP_DOWN, LATE_RISE)),
+        frozenset(each.channel for each in rows if each.is_learned),
     )
 
 

@@ -47,3 +47,10 @@ def test_a_regulator_that_shuts_changes_little_where_it_was_hardly_open() -> Non
     usual = compared(PLATEAU).chi2[shut].min()
     own_maximum = capped("vacuum_inlet_kpa", 92.0, 78.6, is_learned=True, healthy=float(np.log(92.0 / 78.6)))
     assert compared(own_maximum).chi2[shut].min() < 0.1 * usual
+
+
+def test_a_rise_that_does_not_slow_down_lets_a_high_maximum_be_expected() -> None:
+    down = capped(PUMP_DOWN, 2.0, 2.6, is_learned=True, healthy=float(np.log(2.0 / 2.6)))
+    late = capped(LATE_RISE, 1.3, 2.27, is_learned=True, healthy=float(np.log(1.3 / 2.27)))
+    usual, high = (capped("vacuum_inlet_kpa", kpa, 78.6, is_learned=False) for kpa in (78.6, 90.0))
+    assert compared(high, down, late).chi2[0].min() < 2 < compared(usual, down, late).chi2[0].min()
