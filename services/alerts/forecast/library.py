@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from services.alerts.forecast.groups import Groups, learn_groups, nearest
 from services.alerts.forecast.life import Life, Load
+from services.alerts.forecast.pool import Pool, learn_pool
 from services.alerts.forecast.regression import Fit, Rows, fit, predict
 from services.alerts.forecast.shape import course_of, cut, features_of
 
@@ -49,6 +50,7 @@ class Library(msgspec.Struct, frozen=True):
         covariates: their names, in the order of the features.
         mean, scale, offset, spread, rows, weights: the regression.
         groups: filters of like load: what to assume where the load is not known.
+        pool: all filters at the same age, for a load that is not known.
         errors: shape (len(SHARES), len(PROBABILITIES)): quantiles of remaining life minus its prediction, in typical
             lives, by predicted share of life left; from filters left out of the regression.
         group_errors: per group, the size of its errors relative to all.
@@ -69,6 +71,7 @@ class Library(msgspec.Struct, frozen=True):
     rows: list[list[float]] = []
     weights: list[float] = []
     groups: Groups = Groups()
+    pool: Pool = Pool()
     errors: list[list[float]] = []
     group_errors: tuple[float, ...] = ()
 
@@ -103,7 +106,11 @@ def learn(lives: Sequence[Life], learned_until: datetime | None = None) -> Libra
         errors, sizes = _errors(seen, first, of_group)
     fitted = _with_fit(library, first)
     return msgspec.structs.replace(
-        fitted, groups=groups, errors=np.round(errors, 6).tolist(), group_errors=tuple(np.round(sizes, 4).tolist())
+        fitted,
+        groups=groups,
+        pool=learn_pool(complete),
+        errors=np.round(errors, 6).tolist(),
+        group_errors=tuple(np.round(sizes, 4).tolist()),
     )
 
 

@@ -14,6 +14,7 @@ from services.alerts.forecast.groups import nearest, resemblance
 from services.alerts.forecast.library import PROBABILITIES, SHARES, Library, fit_of, vector_of
 from services.alerts.forecast.life import Load
 from services.alerts.forecast.pace import Pace, pumped_s_per_open_day, pumped_s_per_session
+from services.alerts.forecast.pool import log_life
 from services.alerts.forecast.regression import predict
 from services.alerts.forecast.shape import FLOOR, Course, course_of, features_of
 
@@ -32,6 +33,8 @@ FAR = 2.0
 """Mean square distance to the nearest known row, in standard deviations, from which on the library counts less."""
 LEAST = 0.01
 """Groups that are less probable are left out."""
+POOL_WEIGHT = 0.3
+"""Of what all filters say at the same age, as long as nothing is known of the load and the course leaves a choice."""
 DUE_AT_MOST = 0.3
 """Share of life left above which a filter changed now would be wasted."""
 NORMAL = np.array([NormalDist().inv_cdf(p) for p in PROBABILITIES.tolist()])
@@ -137,8 +140,11 @@ def outlook(curve: Curve, library: Library, load: Load) -> Outlook | None:
     left, distance = predict(fit_of(library), vectors)
     trust = weights * np.exp(-np.maximum(distance - FAR, 0))
     values = [_around(library, float(x), each, age) for x, each in zip(left, loads, strict=True)]
-    basis = "library" if trust.sum() >= 0.5 else "prior"
-    return Outlook(np.array([*values, prior]), np.array([*trust, 1 - trust.sum()]), basis)
+    basis, trusted = "library" if trust.sum() >= 0.5 else "prior", trust.sum()
+    pooled = _pooled(library, course, age) if load == Load() and len(loads) > 1 else None
+    if pooled is not None:
+        values, trust = [*values, pooled], np.array([*trust * (1 - POOL_WEIGHT), trusted * POOL_WEIGHT])
+    return Outlook(np.array([*values, prior]), np.array([*trust, 1 - trusted]), basis)
 
 
 def quantiles(found: Outlook, probabilities: Sequence[float]) -> list[float]:
@@ -184,6 +190,15 @@ def _around(library: Library, left: float, load: Load, age: float) -> Floats:
     errors = np.array([np.interp(share, SHARES, column) for column in np.array(library.errors).T])
     errors *= library.group_errors[nearest(library.groups, load)]
     values: Floats = np.maximum.accumulate(np.maximum(left + errors, 0.0)) * library.life / rate
+    return values
+
+
+def _pooled(library: Library, course: Course, age: float) -> Floats | None:
+    """Quantiles (s) by all filters at the same age; None = too few became so old."""
+    found = log_life(library.pool, course, age)
+    if found is None:
+        return None
+    values: Floats = np.maximum(np.exp(found[0] + found[1] * NORMAL) - age, 0.0)
     return values
 
 

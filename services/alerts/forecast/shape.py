@@ -87,6 +87,13 @@ def signs_of(course: Course, age: float) -> Floats | None:
     return np.array([*features, STRAIGHT_SCALE * level, STRAIGHT_SCALE * slope])
 
 
+def level_and_rise(course: Course, age: float) -> tuple[float, float] | None:
+    """Ratio now, and how much it grew per age; None = too little is known."""
+    if len(course.ratio) < MIN_BINS or age <= 0:
+        return None
+    return _line(course, age, MIDDLE, course.ratio)[0], _line(course, age, WHOLE, course.ratio)[1]
+
+
 def rise_of(course: Course, age: float) -> float:
     """How much the ratio grew per age, by a straight line through nearly the whole course."""
     return STRAIGHT_SCALE * _line(course, age, WHOLE, course.ratio)[1]
